@@ -1,0 +1,142 @@
+//! Holds what was served against the database. Two questions:
+//!
+//! 1. Was every page served during the run true while its reader waited? (See [`Ledger`].)
+//! 2. Now that all is quiet, is every post's page, asked of this version once more, the one that simple
+//!    queries of our own find in the database?
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use indicatif::ProgressBar;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{ConnectOptions, Connection, SqliteConnection};
+use tokio::task::JoinSet;
+
+use crate::blog::{AuthorId, Blog, CommentId, PostId};
+use crate::content::{Author, Comment, Content, Post};
+use crate::driver::{Answer, Visit};
+use crate::ledger::Ledger;
+use crate::{cores, render};
+
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    pub(crate) pages: usize,
+    pub(crate) comments: usize,
+    pub(crate) faults: Vec<String>,
+}
+
+pub(crate) async fn check(
+    blog: Arc<dyn Blog>,
+    path: &Path,
+    content: &Content,
+    visits: &[Visit],
+    progress: &ProgressBar,
+) -> Result<Findings> {
+    let stored = stored(path).await.context("cannot read the database for the check")?;
+    let mut findings = Findings::default();
+    served(content, visits, &stored.comments, &mut findings);
+    settled(blog, stored, &mut findings, progress).await?;
+    Ok(findings)
+}
+
+fn served(content: &Content, visits: &[Visit], stored: &[Comment], findings: &mut Findings) {
+    let mut ledger = Ledger::new(content, visits, stored, &mut findings.faults);
+    for visit in visits {
+        findings.pages += usize::from(matches!(visit.answer, Answer::Page(_) | Answer::NoPage));
+        findings.comments += usize::from(matches!(visit.answer, Answer::Comment(_)));
+        findings.faults.extend(ledger.fault(visit));
+    }
+}
+
+async fn settled(
+    blog: Arc<dyn Blog>,
+    stored: Content,
+    findings: &mut Findings,
+    progress: &ProgressBar,
+) -> Result<()> {
+    findings.pages += stored.posts.len();
+    let pages = Arc::new(pages(&stored)?);
+    let share = pages.len().div_ceil(cores());
+    let mut checks = JoinSet::new();
+    for from in (0..pages.len()).step_by(share) {
+        let (blog, pages, progress) = (Arc::clone(&blog), Arc::clone(&pages), progress.clone());
+        checks.spawn(async move {
+            let mut faults = Vec::new();
+            for (post, expected) in pages.iter().skip(from).take(share) {
+                if blog.page(*post).await?.as_ref() != Some(expected) {
+                    faults.push(format!("when all was quiet, the page of post {} was not the database's", post.0));
+                }
+                progress.inc(1);
+            }
+            anyhow::Ok(faults)
+        });
+    }
+    while let Some(faults) = checks.join_next().await {
+        findings.faults.extend(faults??);
+    }
+    Ok(())
+}
+
+/// The page of every post, from the stored rows alone.
+fn pages(stored: &Content) -> Result<Vec<(PostId, String)>> {
+    let mut comments: HashMap<PostId, Vec<&Comment>> = HashMap::new();
+    for comment in &stored.comments {
+        comments.entry(comment.post).or_default().push(comment);
+    }
+    let page = |post: &Post| {
+        let page = stored.page(post.id, comments.get(&post.id).into_iter().flatten().copied());
+        let page = page.with_context(|| format!("the database lacks a row that post {} needs", post.id.0))?;
+        Ok((post.id, render::html(&page)))
+    };
+    stored.posts.iter().map(page).collect()
+}
+
+/// All rows as they lie in the database, each table by one plain query over a connection of our own.
+async fn stored(path: &Path) -> sqlx::Result<Content> {
+    let mut connection = SqliteConnectOptions::new().filename(path).read_only(true).connect().await?;
+    let stored = Content {
+        authors: authors(&mut connection).await?,
+        posts: posts(&mut connection).await?,
+        comments: comments(&mut connection).await?,
+    };
+    connection.close().await?;
+    Ok(stored)
+}
+
+async fn authors(connection: &mut SqliteConnection) -> sqlx::Result<Vec<Author>> {
+    let rows: Vec<(i64, String, String)> =
+        sqlx::query_as("SELECT id, name, bio FROM authors ORDER BY id").fetch_all(connection).await?;
+    Ok(rows.into_iter().map(|(id, name, bio)| Author { id: AuthorId(id), name, bio }).collect())
+}
+
+async fn posts(connection: &mut SqliteConnection) -> sqlx::Result<Vec<Post>> {
+    let rows: Vec<(i64, i64, String, String, String)> =
+        sqlx::query_as("SELECT id, author_id, title, body, published_at FROM posts ORDER BY id")
+            .fetch_all(connection)
+            .await?;
+    let post = |(id, author, title, body, published_at)| Post {
+        id: PostId(id),
+        author: AuthorId(author),
+        title,
+        body,
+        published_at,
+    };
+    Ok(rows.into_iter().map(post).collect())
+}
+
+async fn comments(connection: &mut SqliteConnection) -> sqlx::Result<Vec<Comment>> {
+    let rows: Vec<(i64, i64, i64, String, String)> =
+        sqlx::query_as("SELECT id, post_id, author_id, body, written_at FROM comments ORDER BY id")
+            .fetch_all(connection)
+            .await?;
+    let comment = |(id, post, author, text, written_at)| Comment {
+        id: CommentId(id),
+        post: PostId(post),
+        author: AuthorId(author),
+        text,
+        written_at,
+    };
+    Ok(rows.into_iter().map(comment).collect())
+}

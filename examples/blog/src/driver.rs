@@ -1,0 +1,133 @@
+//! Plays the trace against one version and writes down what each reader saw, and when.
+//!
+//! Arrivals keep their times however slow the answers are, and a latency counts from the moment the
+//! request *should* have begun: what waits in a queue is waiting for its reader too.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use indicatif::ProgressBar;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio::time::timeout_at;
+
+use crate::blog::{Blog, CommentId};
+use crate::trace::{Arrival, Request};
+
+#[derive(Debug)]
+pub(crate) struct Visit {
+    pub(crate) request: Request,
+    pub(crate) scheduled: Instant,
+    pub(crate) began: Instant,
+    pub(crate) ended: Instant,
+    pub(crate) answer: Answer,
+}
+
+#[derive(Debug, PartialEq)]
+pub(crate) enum Answer {
+    Page(Fingerprint),
+    /// The blog said it has no such post.
+    NoPage,
+    Comment(CommentId),
+    Failed(String),
+    /// Given up after the driver's patience had run out.
+    Unanswered,
+}
+
+/// Stands for the whole HTML of a served page: keeping every page would take gigabytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fingerprint(u64);
+
+impl Fingerprint {
+    pub(crate) fn of(html: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        html.hash(&mut hasher);
+        Self(hasher.finish())
+    }
+}
+
+impl Visit {
+    pub(crate) fn latency(&self) -> Duration {
+        self.ended - self.scheduled
+    }
+}
+
+/// Every visit of the trace, in the order in which they ended.
+pub(crate) async fn run(
+    blog: Arc<dyn Blog>,
+    trace: Vec<Arrival>,
+    patience: Duration,
+    progress: ProgressBar,
+) -> Result<Vec<Visit>> {
+    let (give, take) = oneshot::channel();
+    let runtime = Handle::current();
+    // A thread of its own, because the runtime's timers are only exact to a millisecond: longer than most
+    // answers measured here.
+    thread::spawn(move || give.send(send(&blog, trace, patience, &progress, &runtime)));
+    let mut visits = take.await.context("the driver stopped half-way")?;
+    let mut ended = Vec::with_capacity(visits.len());
+    while let Some(visit) = visits.join_next().await {
+        ended.push(visit.context("a request stopped half-way")?);
+    }
+    Ok(ended)
+}
+
+fn send(
+    blog: &Arc<dyn Blog>,
+    trace: Vec<Arrival>,
+    patience: Duration,
+    progress: &ProgressBar,
+    runtime: &Handle,
+) -> JoinSet<Visit> {
+    let mut visits = JoinSet::new();
+    let start = Instant::now();
+    let deadline = start + trace.last().map_or(Duration::ZERO, |last| last.at) + patience;
+    for Arrival { at, request } in trace {
+        let scheduled = start + at;
+        thread::sleep(scheduled.saturating_duration_since(Instant::now()));
+        let (blog, progress) = (Arc::clone(blog), progress.clone());
+        let visit = async move {
+            let visit = visit(&*blog, request, scheduled, deadline).await;
+            progress.inc(1);
+            visit
+        };
+        visits.spawn_on(visit, runtime);
+    }
+    visits
+}
+
+async fn visit(blog: &dyn Blog, request: Request, scheduled: Instant, deadline: Instant) -> Visit {
+    let began = Instant::now();
+    let (ended, answer) = match timeout_at(deadline.into(), ask(blog, &request)).await {
+        Ok(answered) => answered,
+        Err(_) => (Instant::now(), Answer::Unanswered),
+    };
+    Visit { request, scheduled, began, ended, answer }
+}
+
+/// The clock stops when the answer is there; what the driver does with it afterwards is not the blog's time.
+async fn ask(blog: &dyn Blog, request: &Request) -> (Instant, Answer) {
+    match request {
+        Request::View(post) => {
+            let page = blog.page(*post).await;
+            let ended = Instant::now();
+            (ended, page.map_or_else(failed, |page| page.map_or(Answer::NoPage, fingerprint)))
+        }
+        Request::Comment { post, author, text } => {
+            let comment = blog.comment(*post, *author, text).await;
+            (Instant::now(), comment.map_or_else(failed, Answer::Comment))
+        }
+    }
+}
+
+fn fingerprint(html: String) -> Answer {
+    Answer::Page(Fingerprint::of(&html))
+}
+
+fn failed(error: anyhow::Error) -> Answer {
+    Answer::Failed(format!("{error:#}"))
+}

@@ -1,0 +1,70 @@
+//! Counts the queries and the time spent inside them. Every query of a version goes through one meter.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::latencies::Latencies;
+
+#[derive(Debug, Default)]
+pub(crate) struct Meter {
+    queries: Mutex<Vec<Duration>>,
+}
+
+/// What the meter has seen up to now.
+#[derive(Debug)]
+pub(crate) struct Usage {
+    pub(crate) queries: usize,
+    /// The time inside queries, added up. Two connections at work for a second make two seconds.
+    pub(crate) busy: Duration,
+    pub(crate) slow_query: Duration,
+}
+
+impl Meter {
+    /// Runs a query under the clock. Take the connection before: waiting for one is the pool's time, not
+    /// the database's.
+    pub(crate) async fn time<T>(&self, query: impl Future<Output = T>) -> T {
+        let _running = Running { meter: self, since: Instant::now() };
+        query.await
+    }
+
+    pub(crate) fn usage(&self) -> Usage {
+        let queries = self.queries.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Usage {
+            queries: queries.len(),
+            busy: queries.iter().sum(),
+            slow_query: Latencies::new(queries).percentile(95.0),
+        }
+    }
+}
+
+/// Records its query when dropped, so that a query given up half-way is counted as well.
+struct Running<'a> {
+    meter: &'a Meter,
+    since: Instant,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        let spent = self.since.elapsed();
+        self.meter.queries.lock().unwrap_or_else(PoisonError::into_inner).push(spent);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_query_is_counted_even_one_given_up() {
+        let meter = Meter::default();
+        assert_eq!(meter.time(ready(5)).await, 5);
+        assert!(timeout(Duration::from_millis(2), meter.time(pending::<()>())).await.is_err());
+        let usage = meter.usage();
+        assert_eq!(usage.queries, 2);
+        assert!(usage.busy >= Duration::from_millis(2));
+    }
+}

@@ -1,0 +1,254 @@
+//! Building a cache: where the truth is, where copies are, how long they live.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::LayeredCache;
+use crate::bounds::{Key, Value};
+use crate::engine::{Engine, Setup};
+use crate::error::{Error, ErrorKind, Operation, Result};
+use crate::event::{Events, Observer};
+use crate::levels::{Bottom, Context, Level, Levels};
+use crate::lifetime::Lifetime;
+use crate::store::{Entries, EntryLoader, Loader, Store};
+use crate::strategy::{
+    CopiesOnly, ReadOnly, ReadStrategy, ReadThrough, WriteAround, WriteStrategy, WriteThrough,
+};
+use crate::tier::Tier;
+use crate::time::{Clock, SystemClock};
+
+/// How long a load may take before its flight is given up.
+const LOAD_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a write of the store may take before its outcome counts as unknown.
+const WRITE_DEADLINE: Duration = Duration::from_secs(10);
+/// By how much a life may be shortened.
+const JITTER: f64 = 0.1;
+
+/// A cache over `store`: a miss loads from the store and keeps the answer; a write saves to the store and then drops
+/// the copies. It plays the part that the application plays in textbook cache-aside.
+pub fn cache_aside<K: Key, V: Value>(store: impl Store<K, V>) -> Builder<K, V> {
+    Builder::over_store(store, WriteAround::new())
+}
+
+/// The same as [`cache_aside`], under the name of its write strategy.
+pub fn write_around<K: Key, V: Value>(store: impl Store<K, V>) -> Builder<K, V> {
+    cache_aside(store)
+}
+
+/// A cache over `store`: a miss loads; a write saves to the store and then replaces the copies.
+pub fn write_through<K: Key, V: Value>(store: impl Store<K, V>) -> Builder<K, V> {
+    Builder::over_store(store, WriteThrough::new())
+}
+
+/// A cache over something that can only be read: a miss loads, `put` and `delete` are refused.
+pub fn read_through<K: Key, V: Value>(loader: impl Loader<K, V>) -> Builder<K, V> {
+    read_through_entries(Entries(Arc::new(loader)))
+}
+
+/// The same as [`read_through`], over a loader that decides the ttl of each answer.
+pub fn read_through_entries<K: Key, V: Value>(loader: impl EntryLoader<K, V>) -> Builder<K, V> {
+    Builder { loader: Some(Arc::new(loader)), ..Builder::new(ReadThrough::new(), ReadOnly::new()) }
+}
+
+/// A cache over nothing: `get_or_load` brings its load along, `put` only keeps copies, `delete` only drops them.
+pub fn cache<K: Key, V: Value>() -> Builder<K, V> {
+    Builder::new(CopiesOnly::new(), CopiesOnly::new())
+}
+
+/// Settings of a cache. Made by [`cache_aside`], [`write_through`], [`write_around`], [`read_through`] or [`cache`].
+///
+/// Two questions have no default and must be answered: at least one [`tier`](Self::tier), and a [`ttl`](Self::ttl).
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder<K, V> {
+    name: Option<String>,
+    tiers: Vec<LaidTier<K, V>>,
+    shared_tiers: Vec<&'static str>,
+    loader: Option<Arc<dyn EntryLoader<K, V>>>,
+    store: Option<Arc<dyn Store<K, V>>>,
+    read: Box<dyn ReadStrategy<K, V>>,
+    write: Box<dyn WriteStrategy<K, V>>,
+    ttl: Option<Duration>,
+    absent_ttl: Option<Duration>,
+    jitter: f64,
+    load_deadline: Duration,
+    write_deadline: Duration,
+    clock: Option<Arc<dyn Clock>>,
+    observer: Option<Arc<dyn Observer>>,
+    turns: bool,
+}
+
+/// A tier that waits to be laid on what will be below it. Its type is forgotten here, so that the type of a cache
+/// says what it caches and not what it is made of.
+type LaidTier<K, V> = Box<dyn FnOnce(Box<dyn Levels<K, V>>, &Arc<Context>) -> Box<dyn Levels<K, V>> + Send>;
+
+impl<K: Key, V: Value> Builder<K, V> {
+    fn new(read: impl ReadStrategy<K, V>, write: impl WriteStrategy<K, V>) -> Self {
+        Self {
+            name: None,
+            tiers: Vec::new(),
+            shared_tiers: Vec::new(),
+            loader: None,
+            store: None,
+            read: Box::new(read),
+            write: Box::new(write),
+            ttl: None,
+            absent_ttl: None,
+            jitter: JITTER,
+            load_deadline: LOAD_DEADLINE,
+            write_deadline: WRITE_DEADLINE,
+            clock: None,
+            observer: None,
+            turns: true,
+        }
+    }
+
+    fn over_store(store: impl Store<K, V>, write: impl WriteStrategy<K, V>) -> Self {
+        let store = Arc::new(store);
+        Self {
+            loader: Some(Arc::new(Entries(Arc::clone(&store)))),
+            store: Some(store),
+            ..Self::new(ReadThrough::new(), write)
+        }
+    }
+
+    /// What errors, statistics and [`Caches`](super::Caches) call it. Default: `cache`.
+    pub fn name(self, name: impl Into<String>) -> Self {
+        Self { name: Some(name.into()), ..self }
+    }
+
+    /// A place to keep copies. Call it once for each, the fastest first. There is no default.
+    pub fn tier(mut self, tier: impl Tier<K, V>) -> Self {
+        if tier.is_shared() {
+            self.shared_tiers.push(tier.name());
+        }
+        self.tiers.push(Box::new(|below, context| Box::new(Level::new(tier, below, Arc::clone(context)))));
+        self
+    }
+
+    /// How long a value is served after the store was asked for it. There is no default. Zero keeps nothing: every
+    /// read loads, readers of the same moment together. [`Duration::MAX`] is for ever.
+    pub fn ttl(self, ttl: Duration) -> Self {
+        Self { ttl: Some(ttl), ..self }
+    }
+
+    /// How long it is remembered that the store has no value for a key. Default: not at all.
+    pub fn absent_ttl(self, ttl: Duration) -> Self {
+        Self { absent_ttl: Some(ttl), ..self }
+    }
+
+    /// By which part of itself each life is shortened at random, at the most, so that what was filled together does
+    /// not expire together. From 0 to 1; default: 0.1.
+    pub fn jitter(self, part: f64) -> Self {
+        Self { jitter: part, ..self }
+    }
+
+    /// How long a load may take. After that its callers get [`ErrorKind::Timeout`], the next caller begins another,
+    /// and a late answer is not kept. Default: 30 seconds.
+    pub fn load_deadline(self, deadline: Duration) -> Self {
+        Self { load_deadline: deadline, ..self }
+    }
+
+    /// How long a write of the store may take, and how long a writer waits for another one of the same key. After
+    /// that nobody knows whether the store has it: the copies are dropped, and once more when the same time has
+    /// passed again. Default: 10 seconds.
+    pub fn write_deadline(self, deadline: Duration) -> Self {
+        Self { write_deadline: deadline, ..self }
+    }
+
+    /// Loads with `loader` instead of the store's own load: for loaders that decide the ttl of each answer.
+    pub fn entry_loader(self, loader: impl EntryLoader<K, V>) -> Self {
+        Self { loader: Some(Arc::new(loader)), ..self }
+    }
+
+    /// A read strategy of your own.
+    pub fn read(self, strategy: impl ReadStrategy<K, V>) -> Self {
+        Self { read: Box::new(strategy), ..self }
+    }
+
+    /// A write strategy of your own.
+    pub fn write(self, strategy: impl WriteStrategy<K, V>) -> Self {
+        Self { write: Box::new(strategy), ..self }
+    }
+
+    /// Who is told what happens. Default: nobody; [`stats`](LayeredCache::stats) counts in any case.
+    pub fn observer(self, observer: impl Observer) -> Self {
+        Self { observer: Some(Arc::new(observer)), ..self }
+    }
+
+    /// The clock that decides what is fresh. Default: the machine's monotonic one, [`SystemClock`].
+    pub fn clock(self, clock: impl Clock) -> Self {
+        Self { clock: Some(Arc::new(clock)), ..self }
+    }
+
+    /// Lets writers of one key overtake each other, so that tests can show what turns are for.
+    #[cfg(feature = "testing")]
+    #[doc(hidden)]
+    pub fn without_turns(self) -> Self {
+        Self { turns: false, ..self }
+    }
+
+    /// Builds the cache.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Settings`], naming everything that is missing and every pair of settings that disagree.
+    pub fn build(self) -> Result<LayeredCache<K, V>> {
+        let name: Arc<str> = self.name.as_deref().unwrap_or("cache").into();
+        let ttl = self.check().map_err(|error| error.at(&name, Operation::Build))?;
+        let context = Arc::new(Context {
+            clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
+            lifetime: Lifetime { ttl, absent_ttl: self.absent_ttl, jitter: self.jitter },
+            events: Events::new(Arc::clone(&name), self.observer),
+        });
+        let bottom: Box<dyn Levels<K, V>> = Box::new(Bottom(Arc::clone(&context)));
+        let levels = self.tiers.into_iter().rev().fold(bottom, |below, lay| lay(below, &context));
+        let engine = Engine::new(Setup {
+            name,
+            levels,
+            loader: self.loader,
+            store: self.store,
+            context,
+            load_deadline: self.load_deadline,
+            write_deadline: self.write_deadline,
+            turns: self.turns,
+        });
+        Ok(LayeredCache::new(engine, self.read, self.write))
+    }
+
+    /// The ttl, if nothing is wrong.
+    fn check(&self) -> Result<Duration> {
+        let mut wrong = Vec::new();
+        if self.tiers.is_empty() {
+            wrong.push("there is no tier: add `.tier(Memory::with_capacity(10_000))`".to_owned());
+        }
+        if self.ttl.is_none() {
+            wrong.push("there is no ttl: add `.ttl(Duration::from_secs(60))`, or how old a value may be".to_owned());
+        }
+        if !(0.0..=1.0).contains(&self.jitter) {
+            wrong.push(format!("`jitter({})` is not a part: give a number from 0 to 1", self.jitter));
+        }
+        if let [first, second, ..] = self.shared_tiers[..] {
+            wrong.push(format!("`tier({first})` and `tier({second})` are both shared: only one tier can be"));
+        }
+        for (setting, deadline) in [("load_deadline", self.load_deadline), ("write_deadline", self.write_deadline)] {
+            if deadline.is_zero() {
+                wrong.push(format!("`{setting}` is zero: nothing could ever finish"));
+            }
+        }
+        match (self.ttl, wrong.is_empty()) {
+            (Some(ttl), true) => Ok(ttl),
+            _ => Err(Error::new(ErrorKind::Settings, wrong.join("; "))),
+        }
+    }
+}
+
+impl<K, V> fmt::Debug for Builder<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("name", &self.name)
+            .field("tiers", &self.tiers.len())
+            .field("ttl", &self.ttl)
+            .finish_non_exhaustive()
+    }
+}

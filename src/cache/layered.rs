@@ -1,0 +1,434 @@
+//! The cache that the builder makes: a read strategy and a write strategy on one engine.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::stream::{self, StreamExt};
+use parking_lot::Mutex;
+
+use super::{Answer, BoxChange, BoxLoad, BoxWrite, Cache, Reply};
+use crate::bounds::{Key, Value};
+use crate::engine::{Engine, Leftovers, Local, ReadOptions, Served, WriteOptions, Written};
+use crate::error::{Error, Operation, Result, StoreError};
+use crate::event::Stats;
+use crate::levels::{Load, LoadFailure};
+use crate::store::{LoadRequest, Loaded};
+use crate::strategy::{ReadStrategy, WriteStrategy};
+
+/// How many keys of a batch are searched for at a time.
+const SEARCHES_AT_A_TIME: usize = 64;
+
+/// A cache of tiers above a store, made by a [`Builder`](super::Builder). Clones are handles of the same cache.
+///
+/// Every read and write of the trait [`Cache`] is here as a method of its own, with the generic ones.
+pub struct LayeredCache<K, V>(Arc<Seats<K, V>>);
+
+struct Seats<K, V> {
+    engine: Engine<K, V>,
+    read: Box<dyn ReadStrategy<K, V>>,
+    write: Box<dyn WriteStrategy<K, V>>,
+}
+
+impl<K: Key, V: Value> LayeredCache<K, V> {
+    pub(super) fn new(
+        engine: Engine<K, V>,
+        read: Box<dyn ReadStrategy<K, V>>,
+        write: Box<dyn WriteStrategy<K, V>>,
+    ) -> Self {
+        Self(Arc::new(Seats { engine, read, write }))
+    }
+
+    /// The name that errors and statistics call it by.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.engine().name()
+    }
+
+    /// The value of `key`; `None` when there is none.
+    ///
+    /// On a hit the answer is ready, and nothing is allocated. On a miss one load serves all who ask meanwhile; it
+    /// goes on when the future is dropped.
+    ///
+    /// # Errors
+    ///
+    /// The loader's failure, or the load deadline.
+    #[inline]
+    pub fn get<'a>(&'a self, key: &'a K) -> Answer<'a, V> {
+        match self.get_local(key) {
+            Local::Value(value) => Answer::ready(Ok(Some(value))),
+            Local::Absent => Answer::ready(Ok(None)),
+            Local::Unknown => self.get_later(key, ReadOptions::new()),
+        }
+    }
+
+    /// [`get`](Self::get) with options for this call.
+    #[inline]
+    pub fn get_with<'a>(&'a self, key: &'a K, options: ReadOptions) -> Answer<'a, V> {
+        if options.is_reload() { self.get_later(key, options) } else { self.get_unless_local(key, options) }
+    }
+
+    fn get_unless_local<'a>(&'a self, key: &'a K, options: ReadOptions) -> Answer<'a, V> {
+        match self.get_local(key) {
+            Local::Value(value) => Answer::ready(Ok(Some(value))),
+            Local::Absent => Answer::ready(Ok(None)),
+            Local::Unknown => self.get_later(key, options),
+        }
+    }
+
+    /// Out of line, so that a hit stays small.
+    #[cold]
+    #[inline(never)]
+    fn get_later<'a>(&'a self, key: &'a K, options: ReadOptions) -> Answer<'a, V> {
+        Answer::later(async move {
+            let served = self.find(key, &options).await?;
+            Ok(served.and_then(Served::into_value))
+        })
+    }
+
+    async fn find(&self, key: &K, options: &ReadOptions) -> Result<Option<Served<V>>> {
+        let operation = if options.is_reload() { Operation::Refresh } else { Operation::Get };
+        self.0.read.find(self.engine(), key, options).await.map_err(|error| self.at(error, operation))
+    }
+
+    /// What can be said of `key` without waiting: a fresh copy in the topmost tier, and nothing to be done about it.
+    #[inline]
+    pub fn get_local(&self, key: &K) -> Local<V> {
+        self.0.read.local(&self.0.engine, key)
+    }
+
+    /// The value with its age, its freshness and the tier it came from. `None` where there is no copy and no store to
+    /// ask.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub async fn get_entry(&self, key: &K) -> Result<Option<Served<V>>> {
+        self.find(key, &ReadOptions::new()).await
+    }
+
+    /// The values of `keys`: a result for each, in their order; one that fails does not spoil the others. Misses are
+    /// searched for side by side, 64 at a time.
+    pub async fn get_many(&self, keys: &[K]) -> Vec<Result<Option<V>>> {
+        let answers: Vec<_> = keys.iter().map(|key| self.get(key)).collect();
+        stream::iter(answers).buffered(SEARCHES_AT_A_TIME).collect().await
+    }
+
+    /// A copy, or else what `load` says, which is kept. Of many who ask for one key, one loads.
+    ///
+    /// The load may borrow what the caller has, and therefore runs in the caller: dropping the future drops it, and
+    /// whoever waits for it loads by itself. Like a registered loader it has until the load deadline.
+    ///
+    /// ```
+    /// # async fn demo() -> larder::Result<()> {
+    /// use larder::Memory;
+    /// use std::{io, time::Duration};
+    ///
+    /// let pages = larder::cache().tier(Memory::with_capacity(100)).ttl(Duration::from_secs(60)).build()?;
+    /// let title = String::from("hello");
+    /// let load = || async { Ok::<_, io::Error>(Some(format!("<h1>{title}</h1>"))) };
+    /// assert_eq!(pages.get_or_load(&"/", load).await?.as_deref(), Some("<h1>hello</h1>"));
+    /// # Ok(())
+    /// # }
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(demo()).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The load's failure, or its deadline.
+    pub async fn get_or_load<F, Fut, E>(&self, key: &K, load: F) -> Result<Option<V>>
+    where
+        F: FnOnce() -> Fut + Send,
+        Fut: Future<Output = Result<Option<V>, E>> + Send,
+        E: Into<StoreError>,
+    {
+        self.get_or_load_with(key, load, ReadOptions::new()).await
+    }
+
+    /// [`get_or_load`](Self::get_or_load) with options for this call.
+    ///
+    /// # Errors
+    ///
+    /// As [`get_or_load`](Self::get_or_load).
+    pub async fn get_or_load_with<F, Fut, E>(&self, key: &K, load: F, options: ReadOptions) -> Result<Option<V>>
+    where
+        F: FnOnce() -> Fut + Send,
+        Fut: Future<Output = Result<Option<V>, E>> + Send,
+        E: Into<StoreError>,
+    {
+        match self.get_local(key) {
+            Local::Value(value) if !options.is_reload() => return Ok(Some(value)),
+            Local::Absent if !options.is_reload() => return Ok(None),
+            _ => {}
+        }
+        let load = async move || load().await.map_err(Into::into);
+        Box::pin(self.load_by_caller(key, move || Box::pin(load()), options)).await
+    }
+
+    async fn load_by_caller<'a, F>(&'a self, key: &'a K, load: F, options: ReadOptions) -> Result<Option<V>>
+    where
+        F: FnOnce() -> BoxedLoad<'a, V> + Send,
+    {
+        let load = Once(Mutex::new(Some(load)));
+        let served = self.engine().find_or_load(key, &load, &options).await;
+        Ok(served.map_err(|error| self.at(error, Operation::Get))?.into_value())
+    }
+
+    /// Saves `value`, as the write strategy says. Goes on when the future is dropped.
+    ///
+    /// # Errors
+    ///
+    /// The store's failure, or the write deadline. The copies are then as they must be: untouched when the store
+    /// surely does not have the write, dropped in every other case.
+    pub async fn put(&self, key: &K, value: V) -> Result<Written> {
+        self.put_with(key, value, WriteOptions::new()).await
+    }
+
+    /// [`put`](Self::put) with options for this call.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put).
+    pub async fn put_with(&self, key: &K, value: V, options: WriteOptions) -> Result<Written> {
+        let (cache, keys) = (self.clone(), vec![key.clone()]);
+        let put = async move {
+            let turn = cache.engine().turn(keys, &options).await?;
+            cache.0.write.put(turn, value).await
+        };
+        self.engine().run_write(put).await.map_err(|error| self.at(error, Operation::Put))
+    }
+
+    /// Deletes `key` in the store, then in the copies. Goes on when the future is dropped.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put).
+    pub async fn delete(&self, key: &K) -> Result<Written> {
+        let (cache, keys) = (self.clone(), vec![key.clone()]);
+        let delete = async move {
+            let turn = cache.engine().turn(keys, &WriteOptions::new()).await?;
+            cache.0.write.delete(turn).await
+        };
+        self.engine().run_write(delete).await.map_err(|error| self.at(error, Operation::Delete))
+    }
+
+    /// Drops the copies of `key` and leaves the store. A read that starts after this has been answered sees nothing
+    /// older: a load under way answers those who wait for it, and is not kept.
+    ///
+    /// # Errors
+    ///
+    /// A tier failed: it may still serve an older value, at most for its ttl.
+    pub async fn invalidate(&self, key: &K) -> Result<()> {
+        self.invalidate_many(std::slice::from_ref(key)).await
+    }
+
+    /// [`invalidate`](Self::invalidate) for all of `keys`.
+    ///
+    /// # Errors
+    ///
+    /// As [`invalidate`](Self::invalidate). A failure does not spare the other keys.
+    pub async fn invalidate_many(&self, keys: &[K]) -> Result<()> {
+        self.engine().invalidate(keys.to_vec()).await.map_err(|error| self.at(error, Operation::Invalidate))
+    }
+
+    /// Runs a write of your own, and drops the copies of `keys` after it.
+    ///
+    /// Most real writes are partial SQL, or touch another table: name the keys whose value depends on it. Other
+    /// writes of these keys wait meanwhile. The write runs in the caller and may borrow what the caller has; when the
+    /// future is dropped in the middle, nobody knows what the store has, and the copies are dropped, now and once
+    /// more after the write deadline.
+    ///
+    /// An error says what it knows with [`StoreError::not_applied`]: the copies then stay.
+    ///
+    /// # Errors
+    ///
+    /// The write's own failure, or the wait for another write of one of the keys; nothing has then been run.
+    pub async fn write<T, F, Fut, E>(&self, keys: &[K], write: F) -> Result<Written<T>>
+    where
+        F: FnOnce() -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: Into<StoreError>,
+    {
+        let at = |error| self.at(error, Operation::Write);
+        let mut turn = self.engine().turn(keys.to_vec(), &WriteOptions::new()).await.map_err(at)?;
+        let output = turn.run(async { write().await.map_err(Into::into) }).await.map_err(at)?;
+        Ok(turn.invalidate().await.with_output(output))
+    }
+
+    /// Reads the store's value, changes it, and saves what `change` returns; `None` deletes. Atomic within this
+    /// process, and within this process only: another process can write between the read and the save.
+    ///
+    /// The value is the store's, never a copy. Answers with the new value.
+    ///
+    /// # Errors
+    ///
+    /// The store's failure to load or save, or a cache without a store.
+    pub async fn update<F>(&self, key: &K, change: F) -> Result<Written<Option<V>>>
+    where
+        F: FnOnce(Option<V>) -> Option<V> + Send,
+    {
+        let at = |error| self.at(error, Operation::Update);
+        let turn = self.engine().turn(vec![key.clone()], &WriteOptions::new()).await.map_err(at)?;
+        let old = turn.load().await.map_err(at)?;
+        let new = change(old);
+        let (cache, value) = (self.clone(), new.clone());
+        let write = async move {
+            match value {
+                Some(value) => cache.0.write.put(turn, value).await,
+                None => cache.0.write.delete(turn).await,
+            }
+        };
+        Ok(self.engine().run_write(write).await.map_err(at)?.with_output(new))
+    }
+
+    /// Loads `key` anew, whatever copies there are, and replaces them. A refresh under way is shared.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get); the old copies then stay.
+    pub async fn refresh(&self, key: &K) -> Result<Option<V>> {
+        let served = self.engine().refresh(key, &ReadOptions::new()).await;
+        Ok(served.map_err(|error| self.at(error, Operation::Refresh))?.into_value())
+    }
+
+    /// Drops all copies of this cache.
+    ///
+    /// # Errors
+    ///
+    /// A tier failed: it may still serve older values, at most for their ttl.
+    pub async fn clear(&self) -> Result<()> {
+        self.engine().clear().await.map_err(|error| self.at(error, Operation::Clear))
+    }
+
+    /// What has happened so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.engine().stats()
+    }
+
+    /// Refuses loads and writes from now on, waits for those under way, no longer than `deadline`, and says what is
+    /// left. Copies can still be read.
+    ///
+    /// # Errors
+    ///
+    /// A tier could not be closed, or there is no runtime to wait in.
+    pub async fn close(&self, deadline: Duration) -> Result<Leftovers> {
+        self.engine().close(deadline).await.map_err(|error| self.at(error, Operation::Close))
+    }
+
+    fn engine(&self) -> &Engine<K, V> {
+        &self.0.engine
+    }
+
+    fn at(&self, error: Error, operation: Operation) -> Error {
+        error.at(self.engine().name(), operation)
+    }
+}
+
+impl<K, V> Clone for LayeredCache<K, V> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<K, V> fmt::Debug for LayeredCache<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LayeredCache").field("engine", &self.0.engine).finish_non_exhaustive()
+    }
+}
+
+type BoxedLoad<'a, V> =
+    Pin<Box<dyn Future<Output = Result<Option<V>, StoreError>> + Send + 'a>>;
+
+/// A load that can run once, as something that loads.
+struct Once<F>(Mutex<Option<F>>);
+
+#[async_trait]
+impl<'a, K: Key, V: Value, F: FnOnce() -> BoxedLoad<'a, V> + Send> Load<K, V> for Once<F> {
+    async fn load(&self, _request: LoadRequest<'_, K, V>) -> Result<Loaded<V>, LoadFailure> {
+        let load = self.0.lock().take().ok_or(LoadFailure::Spent)?;
+        load().await.map(Loaded::from).map_err(LoadFailure::Store)
+    }
+}
+
+impl<K: Key, V: Value> Cache<K, V> for LayeredCache<K, V> {
+    fn get_with<'a>(&'a self, key: &'a K, options: ReadOptions) -> Answer<'a, V> {
+        self.get_with(key, options)
+    }
+
+    fn put_with<'a>(&'a self, key: &'a K, value: V, options: WriteOptions) -> Reply<'a, Written> {
+        Box::pin(self.put_with(key, value, options))
+    }
+
+    fn delete<'a>(&'a self, key: &'a K) -> Reply<'a, Written> {
+        Box::pin(self.delete(key))
+    }
+
+    fn invalidate<'a>(&'a self, key: &'a K) -> Reply<'a, ()> {
+        Box::pin(self.invalidate(key))
+    }
+
+    fn name(&self) -> &str {
+        self.name()
+    }
+
+    #[inline]
+    fn get<'a>(&'a self, key: &'a K) -> Answer<'a, V> {
+        self.get(key)
+    }
+
+    fn put<'a>(&'a self, key: &'a K, value: V) -> Reply<'a, Written> {
+        Box::pin(self.put(key, value))
+    }
+
+    #[inline]
+    fn get_local(&self, key: &K) -> Local<V> {
+        self.get_local(key)
+    }
+
+    fn get_entry<'a>(&'a self, key: &'a K) -> Reply<'a, Option<Served<V>>> {
+        Box::pin(self.get_entry(key))
+    }
+
+    fn get_many<'a>(&'a self, keys: &'a [K]) -> Pin<Box<dyn Future<Output = Vec<Result<Option<V>>>> + Send + 'a>> {
+        Box::pin(self.get_many(keys))
+    }
+
+    fn invalidate_many<'a>(&'a self, keys: &'a [K]) -> Reply<'a, ()> {
+        Box::pin(self.invalidate_many(keys))
+    }
+
+    fn refresh<'a>(&'a self, key: &'a K) -> Reply<'a, Option<V>> {
+        Box::pin(self.refresh(key))
+    }
+
+    fn clear(&self) -> Reply<'_, ()> {
+        Box::pin(self.clear())
+    }
+
+    fn stats(&self) -> Stats {
+        self.stats()
+    }
+
+    fn close(&self, deadline: Duration) -> Reply<'_, Leftovers> {
+        Box::pin(self.close(deadline))
+    }
+
+    fn get_or_load_boxed<'a>(&'a self, key: &'a K, load: BoxLoad<'a, V>, options: ReadOptions) -> Answer<'a, V> {
+        match self.get_local(key) {
+            Local::Value(value) if !options.is_reload() => Answer::ready(Ok(Some(value))),
+            Local::Absent if !options.is_reload() => Answer::ready(Ok(None)),
+            _ => Answer::later(self.load_by_caller(key, load, options)),
+        }
+    }
+
+    fn update_boxed<'a>(&'a self, key: &'a K, change: BoxChange<'a, V>) -> Reply<'a, Written<Option<V>>> {
+        Box::pin(self.update(key, change))
+    }
+
+    fn write_boxed<'a>(&'a self, keys: &'a [K], write: BoxWrite<'a>) -> Reply<'a, Written> {
+        Box::pin(self.write(keys, write))
+    }
+}

@@ -1,0 +1,195 @@
+//! One search for a key at a time: the first to ask leads, the others wait for its answer.
+//!
+//! A flight ends in one of three ways. It *lands*: its answer reaches every waiting caller, and only then does the
+//! flight leave the table, so that nobody can find neither flight nor copy and load a second time. Its leader is
+//! *gone*, dropped with its caller or its runtime: the waiting callers are woken and board anew, and one of them
+//! leads. Or its *time is up*: the waiting callers, who keep timers of their own, take its place in the table; a
+//! leader that is not polled any more cannot hold them, and what it may bring later is kept by nobody.
+
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use foldhash::quality::RandomState;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::bounds::{Key, Value};
+use crate::error::Result;
+use crate::levels::Found;
+use crate::time::{self, Unanswered};
+
+/// What a flight brings back.
+pub(crate) type Outcome<V> = Result<Found<V>>;
+
+/// A flight's number, unlike that of any other flight in this process.
+pub(crate) type FlightId = u64;
+
+/// The flights of one cache.
+pub(crate) struct Flights<K, V> {
+    shards: Box<[Shard<K, V>]>,
+    hasher: RandomState,
+}
+
+type Shard<K, V> = Mutex<HashMap<K, Flight<V>, RandomState>>;
+
+const SHARDS: usize = 64;
+
+/// What is known of a flight to those who may join it.
+struct Flight<V> {
+    ticket: Arc<Ticket>,
+    answer: watch::Receiver<Option<Outcome<V>>>,
+}
+
+impl<V> Clone for Flight<V> {
+    fn clone(&self) -> Self {
+        Self { ticket: Arc::clone(&self.ticket), answer: self.answer.clone() }
+    }
+}
+
+/// The constant part of a flight, and whether its place is still its own.
+pub(crate) struct Ticket {
+    id: FlightId,
+    deadline: Instant,
+    reload: bool,
+    lost: AtomicBool,
+}
+
+impl Ticket {
+    pub(crate) fn id(&self) -> FlightId {
+        self.id
+    }
+
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Whether what the flight brings may still be kept.
+    pub(crate) fn wanted(&self) -> bool {
+        !self.lost.load(Ordering::Acquire) && Instant::now() <= self.deadline
+    }
+}
+
+/// Boarding makes the caller one of two.
+pub(crate) enum Boarding<K: Key, V: Value> {
+    Leader(Leader<K, V>),
+    Passenger(Passenger<V>),
+}
+
+impl<K: Key, V: Value> Flights<K, V> {
+    pub(crate) fn new() -> Self {
+        let hasher = RandomState::default();
+        let shard = || Mutex::new(HashMap::with_hasher(hasher.clone()));
+        Self { shards: (0..SHARDS).map(|_| shard()).collect(), hasher }
+    }
+
+    fn shard(&self, key: &K) -> &Shard<K, V> {
+        &self.shards[(self.hasher.hash_one(key) >> 32) as usize % SHARDS]
+    }
+
+    /// Joins the flight of `key`, or begins one that must land before `deadline`. A `reload` joins only reloads: an
+    /// ordinary flight may be answered by a copy.
+    pub(crate) fn board(self: &Arc<Self>, key: &K, reload: bool, deadline: Instant) -> Boarding<K, V> {
+        let mut shard = self.shard(key).lock();
+        if let Some(flight) = shard.get(key).filter(|flight| flight.ticket.reload || !reload) {
+            return Boarding::Passenger(Passenger { flight: flight.clone() });
+        }
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let ticket = Arc::new(Ticket { id, deadline, reload, lost: AtomicBool::new(false) });
+        let (sender, answer) = watch::channel(None);
+        shard.insert(key.clone(), Flight { ticket: Arc::clone(&ticket), answer });
+        Boarding::Leader(Leader { flights: Arc::clone(self), key: key.clone(), ticket, sender })
+    }
+
+    /// Takes the place of a flight whose time is up.
+    pub(crate) fn give_up(&self, key: &K, ticket: &Ticket) {
+        ticket.lost.store(true, Ordering::Release);
+        self.remove(key, ticket.id);
+    }
+
+    /// A write has overtaken the flights of `keys`: who waits gets its answer, who comes now begins another.
+    pub(crate) fn overtake(&self, keys: &[K]) {
+        for key in keys {
+            self.shard(key).lock().remove(key);
+        }
+    }
+
+    /// The same for all keys.
+    pub(crate) fn overtake_all(&self) {
+        self.shards.iter().for_each(|shard| shard.lock().clear());
+    }
+
+    fn remove(&self, key: &K, id: FlightId) {
+        let mut shard = self.shard(key).lock();
+        if shard.get(key).is_some_and(|flight| flight.ticket.id == id) {
+            shard.remove(key);
+        }
+    }
+}
+
+/// The one who searches. Dropped before it has landed, it leaves the table and wakes those who wait.
+pub(crate) struct Leader<K: Key, V: Value> {
+    flights: Arc<Flights<K, V>>,
+    key: K,
+    ticket: Arc<Ticket>,
+    sender: watch::Sender<Option<Outcome<V>>>,
+}
+
+impl<K: Key, V: Value> Leader<K, V> {
+    pub(crate) fn ticket(&self) -> &Arc<Ticket> {
+        &self.ticket
+    }
+
+    pub(crate) fn key(&self) -> &K {
+        &self.key
+    }
+
+    /// A seat for the caller who began the flight and lets a task lead it.
+    pub(crate) fn passenger(&self) -> Passenger<V> {
+        Passenger { flight: Flight { ticket: Arc::clone(&self.ticket), answer: self.sender.subscribe() } }
+    }
+
+    /// Gives the answer to all who wait; dropping the leader then clears the table.
+    pub(crate) fn land(self, outcome: Outcome<V>) {
+        self.sender.send_replace(Some(outcome));
+    }
+}
+
+impl<K: Key, V: Value> Drop for Leader<K, V> {
+    fn drop(&mut self) {
+        self.flights.remove(&self.key, self.ticket.id);
+    }
+}
+
+/// One who waits for a flight.
+pub(crate) struct Passenger<V> {
+    flight: Flight<V>,
+}
+
+/// How waiting ended.
+pub(crate) enum Arrival<V> {
+    Landed(Outcome<V>),
+    LeaderGone,
+    Late,
+    NoTimer,
+}
+
+impl<V: Value> Passenger<V> {
+    pub(crate) fn ticket(&self) -> &Ticket {
+        &self.flight.ticket
+    }
+
+    pub(crate) async fn arrive(&mut self) -> Arrival<V> {
+        let deadline = self.flight.ticket.deadline;
+        let landed = self.flight.answer.wait_for(Option::is_some);
+        match time::within(deadline, landed).await {
+            Ok(Ok(outcome)) => outcome.clone().map_or(Arrival::LeaderGone, Arrival::Landed),
+            Ok(Err(_gone)) => Arrival::LeaderGone,
+            Err(Unanswered::Late) => Arrival::Late,
+            Err(Unanswered::NoTimer) => Arrival::NoTimer,
+        }
+    }
+}

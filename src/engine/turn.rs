@@ -1,0 +1,375 @@
+//! A turn: one write of some keys, from the wait for other writers to the last copy.
+//!
+//! ```text
+//!   take ──► [hold] ──► save / delete / run ──► keep │ invalidate
+//! ```
+//!
+//! Whatever ends a turn early, an error, a panic or a dropped future, the copies are put right: a write that surely
+//! did not happen leaves them, one that did happen drops them, and one that nobody knows about drops them now and
+//! once more when it can no longer come true.
+
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::background::Duty;
+use super::key_locks::{KeyLock, LockId};
+use super::nesting::{self, Under};
+use super::options::WriteOptions;
+use super::written::{Copies, Reached, Written};
+use super::{Engine, closed, no_runtime};
+use crate::bounds::{Key, Value};
+use crate::error::{Error, ErrorKind, Outcome, Result, StoreError};
+use crate::event::Event;
+use crate::store::{Saved, Store};
+use crate::tier::Hold;
+use crate::time::{self, Timestamp, Unanswered};
+
+/// The sole right, in this process, to write some keys of a cache. See the [module page](self).
+///
+/// A strategy receives one and ends it with [`keep`](Self::keep) or [`invalidate`](Self::invalidate). One that is
+/// dropped after its write drops the copies by itself.
+#[must_use]
+pub struct Turn<K: Key, V: Value> {
+    engine: Engine<K, V>,
+    keys: Vec<K>,
+    options: WriteOptions,
+    ids: Vec<LockId>,
+    /// Given back when the turn is dropped.
+    _locks: Vec<KeyLock>,
+    hold: Option<(Hold, Instant)>,
+    began: Timestamp,
+    stage: Stage,
+    /// Whether a write of this turn has succeeded.
+    wrote: bool,
+}
+
+/// How far a turn has come, which decides what its end must put right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing has been written.
+    Before,
+    /// The store has been asked and has not answered.
+    Writing,
+    /// The store has the write, the copies do not know.
+    Written,
+    /// Nothing is left to do.
+    Over,
+}
+
+impl<K: Key, V: Value> Turn<K, V> {
+    pub(super) async fn take(engine: Engine<K, V>, keys: Vec<K>, options: WriteOptions) -> Result<Self> {
+        if engine.0.background.is_closed() {
+            return Err(closed());
+        }
+        let ids = engine.0.key_locks.ids(&keys);
+        if ids.iter().any(|id| nesting::is_in(Under::Turn(engine.0.number, *id))) {
+            return Err(nested_write());
+        }
+        let locks = match engine.0.setup.turns {
+            true => within_deadline(&engine, engine.0.key_locks.lock(&ids)).await?,
+            false => Vec::new(),
+        };
+        let began = engine.context().clock.now();
+        Ok(Self { engine, keys, options, ids, _locks: locks, hold: None, began, stage: Stage::Before, wrote: false })
+    }
+
+    /// Claims the keys in every tier: their copies go, and nobody fills them until the turn is over. Needed before a
+    /// write whose value is to be [kept](Self::keep); otherwise up to the strategy.
+    ///
+    /// # Errors
+    ///
+    /// A tier refused the claim. Nothing has been written.
+    pub async fn hold(&mut self) -> Result<()> {
+        if self.hold.is_none() {
+            let lifetime = self.engine.0.setup.write_deadline.saturating_mul(2);
+            let hold = Hold::unique();
+            self.hold = Some((hold, time::from_now(lifetime)));
+            self.engine.0.setup.levels.hold(&self.keys, hold, lifetime).await?;
+        }
+        Ok(())
+    }
+
+    /// What the store has for the key now. Never a copy.
+    ///
+    /// # Errors
+    ///
+    /// The store's failure, the load deadline, or a cache without a store.
+    pub async fn load(&self) -> Result<Option<V>> {
+        let store = self.store()?;
+        let key = self.key()?;
+        let deadline = time::from_now(self.engine.0.setup.load_deadline);
+        match time::within(deadline, self.in_chain(store.load(key))).await {
+            Ok(loaded) => loaded.map_err(Error::store),
+            Err(Unanswered::Late) => Err(super::late()),
+            Err(Unanswered::NoTimer) => Err(no_runtime()),
+        }
+    }
+
+    /// Saves `value` in the store.
+    ///
+    /// # Errors
+    ///
+    /// The store's failure, or the write deadline. The copies have then been put right, and the turn is over.
+    pub async fn save(&mut self, value: &V) -> Result<Saved<V>> {
+        let store = self.store()?;
+        let key = self.key()?.clone();
+        self.write(true, async { store.save(&key, value).await }).await
+    }
+
+    /// Deletes the key in the store.
+    ///
+    /// # Errors
+    ///
+    /// As [`save`](Self::save).
+    pub async fn delete(&mut self) -> Result<()> {
+        let store = self.store()?;
+        let key = self.key()?.clone();
+        self.write(true, async { store.delete(&key).await }).await
+    }
+
+    /// Runs the caller's own write, which may take as long as it likes.
+    pub(crate) async fn run<T>(&mut self, write: impl Future<Output = Result<T, StoreError>>) -> Result<T> {
+        self.write(false, write).await
+    }
+
+    /// Ends the turn and keeps `value`, or the absence of one, in every tier, unless another writer or an
+    /// invalidation came between: then no copy is left.
+    ///
+    /// After a write that was made without a [hold](Self::hold) nothing can be known of others, and no copy is left
+    /// either.
+    ///
+    /// # Errors
+    ///
+    /// Only where nothing has been written, and a tier failed.
+    pub async fn keep(mut self, value: Option<V>) -> Result<Written> {
+        if self.wrote && self.hold.is_none() {
+            return Ok(self.invalidate().await);
+        }
+        self.hold().await?;
+        let entry = self.engine.context().date(value, self.began, self.options.own_ttl());
+        let kept = match (self.hold.take(), self.key()) {
+            (Some((hold, _)), Ok(key)) if entry.expires_at() > self.began => {
+                self.engine.0.setup.levels.publish(key, hold, &entry).await
+            }
+            (Some((hold, _)), _) => self.engine.0.setup.levels.release(&self.keys, hold).await.map(|()| false),
+            (None, _) => Ok(false),
+        };
+        self.engine.0.flights.overtake(&self.keys);
+        match kept {
+            Ok(true) => Ok(self.over(Copies::Kept)),
+            Ok(false) => Ok(self.over(Copies::Dropped)),
+            Err(_tier) => Ok(self.pending()),
+        }
+    }
+
+    /// Ends the turn and leaves no copy.
+    ///
+    /// A tier that fails does not make the write a failure: [`Written`] says that its copy is still to be dropped.
+    pub async fn invalidate(mut self) -> Written {
+        match self.drop_copies().await {
+            Ok(()) => self.over(Copies::Dropped),
+            Err(_tier) => self.pending(),
+        }
+    }
+
+    /// The store's writes, the caller's writes: one way through, so that no failure escapes.
+    async fn write<T>(
+        &mut self,
+        bounded: bool,
+        write: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T> {
+        let write = self.in_chain(write);
+        self.stage = Stage::Writing;
+        let answer = match bounded {
+            true => time::within(time::from_now(self.engine.0.setup.write_deadline), write).await,
+            false => Ok(write.await),
+        };
+        let error = match answer {
+            Ok(Ok(done)) => {
+                self.stage = Stage::Written;
+                self.wrote = true;
+                self.engine.events().emit(&Event::Written);
+                return Ok(done);
+            }
+            Ok(Err(error)) => {
+                let outcome = error.outcome();
+                self.put_right(outcome).await;
+                Error::store(error)
+            }
+            Err(Unanswered::Late) => {
+                self.put_right(Outcome::Unknown).await;
+                too_slow()
+            }
+            Err(Unanswered::NoTimer) => {
+                self.put_right(Outcome::NotApplied).await;
+                no_runtime()
+            }
+        };
+        self.engine.events().emit(&Event::WriteFailed { error: &error });
+        Err(error)
+    }
+
+    /// Leaves the copies as they must be after a failed write.
+    async fn put_right(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::NotApplied => {
+                self.stage = Stage::Over;
+                if let Some((hold, _)) = self.hold.take() {
+                    // A tier that fails here keeps the hold until it ends by itself: nothing wrong can be served.
+                    _ = self.engine.0.setup.levels.release(&self.keys, hold).await;
+                }
+            }
+            Outcome::Applied => {
+                if self.drop_copies().await.is_err() {
+                    self.repair(None);
+                }
+            }
+            Outcome::Unknown => {
+                let again = self.doubt_ends();
+                // A hold stays where it is until it ends by itself: while the write may still come true, nobody fills.
+                if self.hold.take().is_none() && self.drop_copies().await.is_err() {
+                    self.repair(None);
+                }
+                self.engine.0.flights.overtake(&self.keys);
+                self.engine.events().emit(&Event::InDoubt);
+                self.repair(Some(again));
+            }
+        }
+    }
+
+    /// When a write without an answer can be taken to never come true any more.
+    fn doubt_ends(&self) -> Instant {
+        self.hold.map_or_else(|| time::from_now(self.engine.0.setup.write_deadline), |(_, ends)| ends)
+    }
+
+    async fn drop_copies(&mut self) -> Result<()> {
+        if let Some((hold, _)) = self.hold {
+            self.engine.0.setup.levels.release(&self.keys, hold).await?;
+            self.hold = None;
+        }
+        self.engine.drop_copies(&self.keys).await?;
+        self.stage = Stage::Over;
+        Ok(())
+    }
+
+    /// Drops the copies in the background: at `moment`, or at once, and until every tier has done it.
+    fn repair(&mut self, moment: Option<Instant>) {
+        self.stage = Stage::Over;
+        repair(self.engine.clone(), self.keys.clone(), moment);
+    }
+
+    fn over(mut self, copies: Copies) -> Written {
+        self.stage = Stage::Over;
+        Written::new(self.reached(), copies)
+    }
+
+    fn pending(mut self) -> Written {
+        self.repair(None);
+        Written::new(self.reached(), Copies::Pending)
+    }
+
+    fn reached(&self) -> Reached {
+        if self.wrote { Reached::Store } else { Reached::CopiesOnly }
+    }
+
+    fn store(&self) -> Result<Arc<dyn Store<K, V>>> {
+        let Engine(parts) = &self.engine;
+        match (&parts.setup.store, &parts.setup.loader) {
+            (Some(store), _) => Ok(Arc::clone(store)),
+            (None, Some(_)) => Err(Error::new(ErrorKind::ReadOnly, "this cache stands on a loader and cannot write")),
+            (None, None) => Err(Error::new(ErrorKind::NoStore, "this cache has no store")),
+        }
+    }
+
+    fn key(&self) -> Result<&K> {
+        self.keys.first().ok_or_else(|| Error::new(ErrorKind::Unsupported, "a turn without keys cannot save"))
+    }
+
+    fn in_chain<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F, K, V> {
+        let number = self.engine.0.number;
+        let chain = self.ids.iter().fold(nesting::chain(), |chain, id| {
+            nesting::extend(chain, Under::Turn(number, *id))
+        });
+        nesting::scope(chain, future)
+    }
+}
+
+impl<K: Key, V: Value> Drop for Turn<K, V> {
+    fn drop(&mut self) {
+        let engine = &self.engine;
+        let again = match mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Over => return,
+            Stage::Before => {
+                if let Some((hold, _)) = self.hold {
+                    let (engine, keys) = (engine.clone(), mem::take(&mut self.keys));
+                    let background = Arc::clone(&self.engine.0.background);
+                    let release = async move { _ = engine.0.setup.levels.release(&keys, hold).await };
+                    // Without a runtime the hold ends by itself.
+                    _ = background.spawn(Duty::Write, release);
+                }
+                return;
+            }
+            Stage::Written => None,
+            Stage::Writing => {
+                engine.events().emit(&Event::InDoubt);
+                Some(self.doubt_ends())
+            }
+        };
+        engine.0.setup.levels.invalidate_now(&self.keys);
+        engine.0.flights.overtake(&self.keys);
+        if again.is_some() || self.hold.is_none() {
+            repair(engine.clone(), self.keys.clone(), None);
+        }
+        if let Some(again) = again {
+            repair(engine.clone(), self.keys.clone(), Some(again));
+        }
+    }
+}
+
+impl<K: Key, V: Value> fmt::Debug for Turn<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Turn").field("keys", &self.keys.len()).field("stage", &self.stage).finish_non_exhaustive()
+    }
+}
+
+/// A task that drops copies, at `moment` or at once, and again with growing pauses until every tier has done it or
+/// the cache is closed. Without a runtime there is nobody to run it, and a copy can be as old as its ttl.
+fn repair<K: Key, V: Value>(engine: Engine<K, V>, keys: Vec<K>, moment: Option<Instant>) {
+    const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+    let background = Arc::clone(&engine.0.background);
+    let task = async move {
+        let background = Arc::clone(&engine.0.background);
+        if let Some(moment) = moment {
+            _ = time::within(moment, background.closing()).await;
+        }
+        let mut pause = PAUSES.0;
+        while engine.drop_copies(&keys).await.is_err() && !background.is_closed() {
+            _ = time::within(time::from_now(pause), background.closing()).await;
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    };
+    _ = background.spawn(Duty::Write, task);
+}
+
+async fn within_deadline<K: Key, V: Value, A>(engine: &Engine<K, V>, wait: impl Future<Output = A>) -> Result<A> {
+    match time::within(time::from_now(engine.0.setup.write_deadline), wait).await {
+        Ok(answer) => Ok(answer),
+        Err(Unanswered::Late) => Err(Error::new(
+            ErrorKind::Timeout,
+            "another write of the same key has not ended within the write deadline; nothing was written",
+        )),
+        Err(Unanswered::NoTimer) => Err(no_runtime()),
+    }
+}
+
+fn too_slow() -> Error {
+    Error::new(ErrorKind::Timeout, "the store has not answered within the write deadline; it may or may not have the write")
+}
+
+fn nested_write() -> Error {
+    Error::new(ErrorKind::Nested, "a write of a key was begun inside a write of the same key, and would wait for itself")
+}

@@ -1,0 +1,38 @@
+//! There is no store: reads see copies, writes make and drop them.
+
+use async_trait::async_trait;
+
+use super::{ReadStrategy, WriteStrategy};
+use crate::bounds::{Key, Value};
+use crate::engine::{Engine, ReadOptions, Served, Turn, Written};
+use crate::error::Result;
+
+/// Copies and nothing else.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CopiesOnly;
+
+impl CopiesOnly {
+    /// The strategy.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self
+    }
+}
+
+#[async_trait]
+impl<K: Key, V: Value> ReadStrategy<K, V> for CopiesOnly {
+    async fn find(&self, engine: &Engine<K, V>, key: &K, _options: &ReadOptions) -> Result<Option<Served<V>>> {
+        engine.copy(key).await
+    }
+}
+
+#[async_trait]
+impl<K: Key, V: Value> WriteStrategy<K, V> for CopiesOnly {
+    async fn put(&self, turn: Turn<K, V>, value: V) -> Result<Written> {
+        turn.keep(Some(value)).await
+    }
+
+    async fn delete(&self, turn: Turn<K, V>) -> Result<Written> {
+        Ok(turn.invalidate().await)
+    }
+}

@@ -1,0 +1,16 @@
+//! What tests of a service, a store or a tier need: a store to watch, faults on command, a clock to move, and the
+//! contracts of the seams as suites. Feature `testing`.
+
+mod fake_store;
+mod faulty;
+mod gate;
+mod store_contract;
+mod test_clock;
+mod tier_contract;
+
+pub use fake_store::{Call, FakeStore, Trouble};
+pub use faulty::{Faults, Faulty};
+pub use gate::Gate;
+pub use store_contract::store_contract;
+pub use test_clock::TestClock;
+pub use tier_contract::tier_contract;

@@ -1,0 +1,213 @@
+//! The contract of a tier as a suite.
+
+use std::time::Duration;
+
+use crate::entry::Entry;
+use crate::error::Result;
+use crate::tier::{Acquired, Filled, Hold, Lease, Purpose, Tier};
+use crate::time::Timestamp;
+
+const KEY: u64 = 1;
+const OTHER: u64 = 2;
+const LONG: Duration = Duration::from_secs(60);
+
+/// Checks every promise of [`Tier`] against tiers made by `make`, a new and empty one for each promise.
+///
+/// # Errors
+///
+/// The tier's own.
+///
+/// # Panics
+///
+/// When a promise is broken, naming it.
+pub async fn tier_contract<T: Tier<u64, String>>(make: impl AsyncFn() -> T) -> Result<()> {
+    what_was_never_filled_is_not_there(make().await).await?;
+    a_filled_entry_comes_back_as_it_was(make().await).await?;
+    an_absence_is_kept_as_an_absence(make().await).await?;
+    copies_come_in_the_order_asked(make().await).await?;
+    what_is_local_is_what_is_there(make().await).await?;
+    an_invalidation_destroys_copy_and_lease(make().await).await?;
+    an_invalidation_on_the_spot_leaves_nothing_local(make().await).await?;
+    an_older_answer_does_not_replace_a_newer(make().await).await?;
+    nobody_fills_a_held_key(make().await).await?;
+    a_sole_writer_publishes(make().await).await?;
+    of_two_writers_nobody_publishes(make().await).await?;
+    an_invalidation_spoils_a_hold(make().await).await?;
+    a_released_key_is_empty_and_free(make().await).await?;
+    a_hold_ends_by_itself(make().await).await?;
+    an_abandoned_lease_leaves_the_key_free(make().await).await?;
+    a_clear_destroys_copies_and_leases(make().await).await?;
+    make().await.close().await
+}
+
+fn entry(value: &str, as_of: u64) -> Entry<String> {
+    let as_of = Timestamp::from_nanos(as_of);
+    Entry::new(Some(value.to_owned()), as_of, as_of.after(LONG), as_of.after(LONG))
+}
+
+async fn copy<T: Tier<u64, String>>(tier: &T, key: u64) -> Result<Option<Entry<String>>> {
+    let mut copies = tier.get_many(&[key]).await?;
+    assert_eq!(copies.len(), 1, "one key asked for, one answer given");
+    Ok(copies.pop().flatten())
+}
+
+async fn lease<T: Tier<u64, String>>(tier: &T, key: u64) -> Result<Lease> {
+    match tier.acquire(&key, Purpose::Renew).await? {
+        Acquired::Granted(lease, _) => Ok(lease),
+        other => panic!("a free key grants a lease, not {other:?}"),
+    }
+}
+
+async fn what_was_never_filled_is_not_there<T: Tier<u64, String>>(tier: T) -> Result<()> {
+    assert_eq!(copy(&tier, KEY).await?, None, "what was never filled is not there");
+    Ok(())
+}
+
+async fn a_filled_entry_comes_back_as_it_was<T: Tier<u64, String>>(tier: T) -> Result<()> {
+    let lease = lease(&tier, KEY).await?;
+    assert_eq!(tier.fill(&KEY, lease, &entry("v1", 1)).await?, Filled::Stored, "a lease lets fill");
+    assert_eq!(copy(&tier, KEY).await?, Some(entry("v1", 1)), "value and times come back as they were");
+    Ok(())
+}
+
+async fn an_absence_is_kept_as_an_absence<T: Tier<u64, String>>(tier: T) -> Result<()> {
+    let absent = Entry::new(None, Timestamp::ZERO, Timestamp::NEVER, Timestamp::NEVER);
+    let lease = lease(&tier, KEY).await?;
+    assert_eq!(tier.fill(&KEY, lease, &absent).await?, Filled::Stored);
+    let copy = copy(&tier, KEY).await?.expect("an absence is an entry");
+    assert!(copy.is_absent(), "an absence comes back as an absence");
+    Ok(())
+}
+
+async fn copies_come_in_the_order_asked<T: Tier<u64, String>>(tier: T) -> Result<()> {
+    let lease = lease(&tier, KEY).await?;
+    _ = tier.fill(&KEY, lease, &entry("v1", 1)).await?;
+    let copies = tier.get_many(&[OTHER, KEY, KEY]).await?;
+    assert_eq!(copies, [None, Some(entry("v1", 1)), Some(entry("v1", 1))], "a copy for each key, in order");
+    assert_eq!(tier.get_many(&[]).await?, [], "no key, no copy");
+    Ok(())
+}
+
+async fn what_is_local_is_what_is_there<T: Tier<u64, String>>(tier: T) -> Result<()> {
+    assert_eq!(tier.local(&KEY), None);
+    let lease = lease(&tier, KEY).await?;
+    _ = tier.fill(&KEY, lease, &entry("v1", 1)).await?;
+    if let Some(local) = tier.local(&KEY) {
+        assert_eq!(local, entry("v1", 1), "what is local is what was filled");
+    }
+    tier.invalidate_many(&[KEY]).await?;
+    assert_eq!(tier.local(&KEY), None, "what was invalidated is not local");
+    Ok(())
+}
+
+async fn an_invalidation_destroys_copy_and_lease<T: Tier<u64, String>>(tier: T) -> Result<()> {
+    let first = lease(&tier, KEY).await?;
+    _ = tier.fill(&KEY, first, &entry("v1", 1)).await?;
+    let second = lease(&tier, KEY).await?;
+    tier.invalidate_many(&[KEY]).await?;
+    assert_eq!(copy(&tier, KEY).await?, None, "an invalidated copy is gone");
+    let late = tier.fill(&KEY, second, &entry("v1", 2)).await?;
+    assert_eq!(late, Filled::Refused, "a lease from before the invalidation lets nobody fill");
+    assert_eq!(copy(&tier, KEY).await?, None, "and nothing was kept");
+    Ok(())
+}
+
+async fn an_invalidation_on_the_spot_leaves_nothing_local<T: Tier<u64, String>>(tier: T) -> Result<()> {
+    let lease = lease(&tier, KEY).await?;
+    _ = tier.fill(&KEY, lease, &entry("v1", 1)).await?;
+    tier.invalidate_now(&[KEY]);
+    assert_eq!(tier.local(&KEY), None, "what was invalidated on the spot is not local");
+    Ok(())
+}
+
+async fn an_older_answer_does_not_replace_a_newer<T: Tier<u64, String>>(tier: T) -> Result<()> {
+    let old = lease(&tier, KEY).await?;
+    let new = match tier.acquire(&KEY, Purpose::Renew).await? {
+        Acquired::Granted(lease, _) => lease,
+        _one_at_a_time => return Ok(()),
+    };
+    _ = tier.fill(&KEY, new, &entry("v2", 2)).await?;
+    let late = tier.fill(&KEY, old, &entry("v1", 1)).await?;
+    assert_eq!(late, Filled::Refused, "an answer to an older question does not replace a newer one");
+    assert_eq!(copy(&tier, KEY).await?, Some(entry("v2", 2)));
+    Ok(())
+}
+
+async fn nobody_fills_a_held_key<T: Tier<u64, String>>(tier: T) -> Result<()> {
+    let before = lease(&tier, KEY).await?;
+    _ = tier.fill(&KEY, before, &entry("v1", 1)).await?;
+    let waiting = lease(&tier, KEY).await?;
+    tier.hold_many(&[KEY], Hold::unique(), LONG).await?;
+    assert_eq!(copy(&tier, KEY).await?, None, "a held key has no copy");
+    let late = tier.fill(&KEY, waiting, &entry("v1", 2)).await?;
+    assert_eq!(late, Filled::Refused, "a lease from before the hold lets nobody fill");
+    assert!(matches!(tier.acquire(&KEY, Purpose::Fill).await?, Acquired::Held), "a held key grants no lease");
+    lease(&tier, OTHER).await?;
+    Ok(())
+}
+
+async fn a_sole_writer_publishes<T: Tier<u64, String>>(tier: T) -> Result<()> {
+    let hold = Hold::unique();
+    tier.hold_many(&[KEY], hold, LONG).await?;
+    assert_eq!(tier.publish(&KEY, hold, &entry("v2", 2)).await?, Filled::Stored, "a sole writer publishes");
+    assert_eq!(copy(&tier, KEY).await?, Some(entry("v2", 2)));
+    Ok(())
+}
+
+async fn of_two_writers_nobody_publishes<T: Tier<u64, String>>(tier: T) -> Result<()> {
+    let (first, second) = (Hold::unique(), Hold::unique());
+    tier.hold_many(&[KEY], first, LONG).await?;
+    tier.hold_many(&[KEY], second, LONG).await?;
+    assert_eq!(tier.publish(&KEY, second, &entry("v3", 3)).await?, Filled::Refused, "the first writer is still here");
+    assert_eq!(tier.publish(&KEY, first, &entry("v2", 2)).await?, Filled::Refused, "the second writer was here");
+    assert_eq!(copy(&tier, KEY).await?, None, "no copy says which write the store took last");
+    Ok(())
+}
+
+async fn an_invalidation_spoils_a_hold<T: Tier<u64, String>>(tier: T) -> Result<()> {
+    let hold = Hold::unique();
+    tier.hold_many(&[KEY], hold, LONG).await?;
+    tier.invalidate_many(&[KEY]).await?;
+    assert_eq!(tier.publish(&KEY, hold, &entry("v2", 2)).await?, Filled::Refused, "somebody else wrote meanwhile");
+    assert_eq!(copy(&tier, KEY).await?, None);
+    Ok(())
+}
+
+async fn a_released_key_is_empty_and_free<T: Tier<u64, String>>(tier: T) -> Result<()> {
+    let hold = Hold::unique();
+    tier.hold_many(&[KEY, OTHER], hold, LONG).await?;
+    tier.release_many(&[KEY, OTHER], hold).await?;
+    assert_eq!(copy(&tier, KEY).await?, None, "a released key has no copy");
+    lease(&tier, KEY).await?;
+    lease(&tier, OTHER).await?;
+    Ok(())
+}
+
+async fn a_hold_ends_by_itself<T: Tier<u64, String>>(tier: T) -> Result<()> {
+    let hold = Hold::unique();
+    tier.hold_many(&[KEY], hold, Duration::from_millis(50)).await?;
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    let reader = lease(&tier, KEY).await?;
+    _ = tier.fill(&KEY, reader, &entry("v1", 1)).await?;
+    assert_eq!(tier.publish(&KEY, hold, &entry("v2", 2)).await?, Filled::Refused, "a hold that has ended is no hold");
+    assert_eq!(copy(&tier, KEY).await?, None, "what was filled meanwhile may have missed the write");
+    Ok(())
+}
+
+async fn an_abandoned_lease_leaves_the_key_free<T: Tier<u64, String>>(tier: T) -> Result<()> {
+    let given_back = lease(&tier, KEY).await?;
+    tier.abandon(&KEY, given_back, Duration::ZERO).await?;
+    lease(&tier, KEY).await?;
+    Ok(())
+}
+
+async fn a_clear_destroys_copies_and_leases<T: Tier<u64, String>>(tier: T) -> Result<()> {
+    let first = lease(&tier, KEY).await?;
+    _ = tier.fill(&KEY, first, &entry("v1", 1)).await?;
+    let waiting = lease(&tier, OTHER).await?;
+    tier.clear().await?;
+    assert_eq!(copy(&tier, KEY).await?, None, "a cleared copy is gone");
+    let late = tier.fill(&OTHER, waiting, &entry("v1", 2)).await?;
+    assert_eq!(late, Filled::Refused, "a lease from before the clear lets nobody fill");
+    Ok(())
+}

@@ -1,0 +1,172 @@
+//! Places where copies are kept.
+//!
+//! A [`Tier`] may lose a copy at any time; it may not invent one, and it may not take one back that a write has
+//! overtaken. That last promise is the *fence*:
+//!
+//! - Whoever wants to fill a key first takes a [`Lease`] with [`acquire`](Tier::acquire), and only then goes to ask
+//!   the store. Any invalidation of the key destroys its leases. [`fill`](Tier::fill) with a destroyed lease is
+//!   refused.
+//! - Whoever writes the store and wants to leave the new value behind first [holds](Tier::hold_many) the key: the
+//!   copy goes, leases are destroyed, nobody may fill while the hold lives. [`publish`](Tier::publish) is accepted
+//!   only from a hold that was alone and untouched for its whole life.
+//!
+//! To keep copies in a map of your own in this process, implement the four calls of [`LocalMap`] and wrap it in
+//! [`Fenced`], which supplies the fence. To write a tier from nothing, implement [`Tier`] and run
+//! `larder::testing::tier_contract` against it.
+
+mod fenced;
+#[cfg(feature = "memory")]
+mod memory;
+mod stripes;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::bounds::{Key, Value};
+use crate::entry::Entry;
+use crate::error::Result;
+
+pub use fenced::{Fenced, LocalMap, Stored};
+#[cfg(feature = "memory")]
+pub use memory::{Memory, MokaMap};
+
+/// The right to fill one key of one tier, taken before the store is asked and destroyed by any write of the key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Lease(u128);
+
+impl Lease {
+    /// A lease that a tier knows by this number. The number must never be given to two loads of which a write of
+    /// the key could come between.
+    #[must_use]
+    pub const fn new(number: u128) -> Self {
+        Self(number)
+    }
+
+    /// The number by which the tier knows it.
+    #[must_use]
+    pub const fn number(self) -> u128 {
+        self.0
+    }
+}
+
+/// A writer's claim on keys across its store write. Unique in this process and, by its random half, beyond it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Hold(u128);
+
+impl Hold {
+    /// A claim like no other.
+    #[must_use]
+    pub fn unique() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let serial = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self(u128::from(fastrand::u64(..)) << 64 | u128::from(serial))
+    }
+
+    /// The number by which tiers know it.
+    #[must_use]
+    pub const fn number(self) -> u128 {
+        self.0
+    }
+}
+
+/// What a lease is wanted for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Purpose {
+    /// There is no usable copy: a fresh one found now makes the lease unnecessary.
+    Fill,
+    /// A newer answer is wanted whatever copy there is; the copy stays until it is replaced.
+    Renew,
+}
+
+/// The answer to [`Tier::acquire`].
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Acquired<V> {
+    /// Somebody has filled the key meanwhile.
+    Fresh(Entry<V>),
+    /// Load and fill; the old copy, if the tier still has one, comes along.
+    Granted(Lease, Option<Entry<V>>),
+    /// Somebody else is loading the key.
+    Busy,
+    /// Somebody is writing the key: load, but keep nothing.
+    Held,
+}
+
+/// The answer to [`Tier::fill`] and [`Tier::publish`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[must_use]
+pub enum Filled {
+    /// The tier has the entry, or has evicted it again for want of room.
+    Stored,
+    /// A write came between; the tier has nothing for the key, or something newer.
+    Refused,
+}
+
+/// A place where copies are kept. See the [module page](self) for its contract.
+///
+/// Methods may be cancelled by dropping their futures; the tier must then behave as if the call had either happened
+/// or not. Errors are made with [`Error::tier`](crate::Error::tier). On reads a failing tier is a miss.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot keep copies: it is no `Tier<{K}, {V}>`",
+    label = "not a tier for these keys and values",
+    note = "use `Memory::with_capacity(n)`, wrap a map in `Fenced`, or implement `Tier<{K}, {V}>`"
+)]
+pub trait Tier<K: Key, V: Value>: Send + Sync + 'static {
+    /// A short name for statistics and answers: `memory`, `redis`.
+    fn name(&self) -> &'static str;
+
+    /// Whether other processes see the same copies.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// The copy of `key`, if it can be had without waiting.
+    fn local(&self, _key: &K) -> Option<Entry<V>> {
+        None
+    }
+
+    /// The copies of `keys`, in their order.
+    fn get_many(&self, keys: &[K]) -> impl Future<Output = Result<Vec<Option<Entry<V>>>>> + Send;
+
+    /// Takes the right to fill `key`. Ask before the store is asked.
+    fn acquire(&self, key: &K, purpose: Purpose) -> impl Future<Output = Result<Acquired<V>>> + Send;
+
+    /// Keeps `entry`, unless its lease is gone or the tier has a newer answer.
+    fn fill(&self, key: &K, lease: Lease, entry: &Entry<V>) -> impl Future<Output = Result<Filled>> + Send;
+
+    /// Says that the load behind `lease` is still under way. For tiers whose leases end by themselves.
+    fn renew(&self, _key: &K, _lease: Lease) -> impl Future<Output = Result<()>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Gives a lease back after a failed load; the copy stays, and nobody need try again for `back_off`.
+    fn abandon(&self, _key: &K, _lease: Lease, _back_off: Duration) -> impl Future<Output = Result<()>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Drops the copies of `keys` and destroys their leases. When it answers, no older copy can come back.
+    fn invalidate_many(&self, keys: &[K]) -> impl Future<Output = Result<()>> + Send;
+
+    /// Does what [`invalidate_many`](Self::invalidate_many) does as far as it can be done without waiting; called
+    /// when a write is cancelled.
+    fn invalidate_now(&self, _keys: &[K]) {}
+
+    /// Claims `keys` for a writer: drops their copies, destroys their leases, and lets nobody fill them until the
+    /// hold is released or published, at the longest for `lifetime`.
+    fn hold_many(&self, keys: &[K], hold: Hold, lifetime: Duration) -> impl Future<Output = Result<()>> + Send;
+
+    /// Ends a hold and leaves no copy behind.
+    fn release_many(&self, keys: &[K], hold: Hold) -> impl Future<Output = Result<()>> + Send;
+
+    /// Ends a hold and keeps `entry`, if no other writer touched the key while it lived; else leaves no copy.
+    fn publish(&self, key: &K, hold: Hold, entry: &Entry<V>) -> impl Future<Output = Result<Filled>> + Send;
+
+    /// Drops all copies of this cache and destroys all leases.
+    fn clear(&self) -> impl Future<Output = Result<()>> + Send;
+
+    /// Lets go of what the tier holds open.
+    fn close(&self) -> impl Future<Output = Result<()>> + Send {
+        async { Ok(()) }
+    }
+}
