@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use foldhash::quality::RandomState;
 use parking_lot::Mutex;
@@ -36,6 +37,10 @@ pub(crate) struct Flights<K, V> {
 type Shard<K, V> = Mutex<HashMap<K, Flight<V>, RandomState>>;
 
 const SHARDS: usize = 64;
+
+/// How much longer than a flight's deadline its passengers wait: a leader that is alive lands a time-out at the
+/// deadline and so tells them all the same; only one that is not polled any more is given up.
+const GRACE: Duration = Duration::from_millis(50);
 
 /// What is known of a flight to those who may join it.
 struct Flight<V> {
@@ -183,9 +188,9 @@ impl<V: Value> Passenger<V> {
     }
 
     pub(crate) async fn arrive(&mut self) -> Arrival<V> {
-        let deadline = self.flight.ticket.deadline;
+        let patience = self.flight.ticket.deadline + GRACE;
         let landed = self.flight.answer.wait_for(Option::is_some);
-        match time::within(deadline, landed).await {
+        match time::within(patience, landed).await {
             Ok(Ok(outcome)) => outcome.clone().map_or(Arrival::LeaderGone, Arrival::Landed),
             Ok(Err(_gone)) => Arrival::LeaderGone,
             Err(Unanswered::Late) => Arrival::Late,

@@ -17,31 +17,31 @@ const MOST_REQUESTS: f64 = 10_000_000.0;
 #[command(name = "blog")]
 pub(crate) struct Args {
     /// How many posts the blog has
-    #[arg(long, value_name = "COUNT", default_value_t = 1_000, value_parser = posts)]
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, default_value_t = 1_000, value_parser = posts)]
     posts: u32,
 
     /// How many comments it has before the first request
-    #[arg(long, value_name = "COUNT", default_value_t = 40_000, value_parser = comments)]
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, default_value_t = 40_000, value_parser = comments)]
     comments: u32,
 
     /// How many people write posts and comments
-    #[arg(long, value_name = "COUNT", default_value_t = 200, value_parser = authors)]
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, default_value_t = 200, value_parser = authors)]
     authors: u32,
 
     /// Requests per second, on average; readers do not wait for one another
-    #[arg(long, value_name = "PER_SECOND", default_value_t = 200.0, value_parser = rate)]
+    #[arg(long, value_name = "PER_SECOND", allow_negative_numbers = true, default_value_t = 400.0, value_parser = rate)]
     rate: f64,
 
     /// For how long requests arrive
-    #[arg(long, default_value_t = 10.0, value_parser = seconds)]
+    #[arg(long, allow_negative_numbers = true, default_value_t = 6.0, value_parser = seconds)]
     seconds: f64,
 
     /// How many requests arrive (in place of --seconds)
-    #[arg(long, value_name = "COUNT", conflicts_with = "seconds", value_parser = requests)]
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true, conflicts_with = "seconds", value_parser = requests)]
     requests: Option<u32>,
 
     /// How many seconds after the last arrival the unanswered requests are given up
-    #[arg(long, value_name = "SECONDS", default_value_t = 60.0, value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", allow_negative_numbers = true, default_value_t = 60.0, value_parser = seconds)]
     patience: f64,
 
     /// Where all randomness starts: the same seed makes the same blog and the same readers
@@ -92,8 +92,8 @@ pub(crate) fn settings() -> Settings {
 
 fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Settings, clap::Error> {
     let args = Args::try_parse_from(args)?;
-    let requests = requests_of(&args)
-        .map_err(|refusal| Args::command().error(ErrorKind::ValueValidation, refusal))?;
+    let requests =
+        requests_of(&args).map_err(|refusal| Args::command().error(ErrorKind::ValueValidation, refusal))?;
     Ok(Settings {
         size: Size { authors: args.authors, posts: args.posts, comments: args.comments },
         rate: args.rate,
@@ -156,7 +156,9 @@ fn requests(text: &str) -> Result<u32, String> {
 fn rate(text: &str) -> Result<f64, String> {
     match number(text)? {
         rate if rate <= 0.0 => Err("at this rate no request would ever arrive".to_owned()),
-        rate if rate > 100_000.0 => Err("the driver cannot send more than 100000 requests a second".to_owned()),
+        rate if rate > 100_000.0 => {
+            Err("the driver cannot send more than 100000 requests a second".to_owned())
+        }
         rate => Ok(rate),
     }
 }
@@ -205,7 +207,7 @@ mod tests {
     #[test]
     fn everything_has_a_default() {
         let settings = parse_line("").unwrap();
-        assert_eq!(settings.requests as f64, settings.rate * 10.0);
+        assert_eq!(settings.requests as f64, settings.rate * 6.0);
         assert_eq!(settings.versions, [Version::V0, Version::V1, Version::V2]);
         assert_eq!(settings.database, None);
     }
@@ -228,6 +230,7 @@ mod tests {
             ("--posts 3000000", "is the most this program takes"),
             ("--authors 0", "somebody must have written"),
             ("--comments -1", "not a whole number"),
+            ("--rate -3", "no request would ever arrive"),
             ("--rate 0", "no request would ever arrive"),
             ("--rate NaN", "not a number"),
             ("--rate fast", "not a number"),

@@ -30,5 +30,5 @@ pub(crate) trait Blog: Send + Sync {
     }
 
     /// Closes the connections, so that the database file can be replaced.
-    async fn close(&self);
+    async fn close(&self) -> Result<()>;
 }

@@ -66,7 +66,10 @@ async fn settled(
             let mut faults = Vec::new();
             for (post, expected) in pages.iter().skip(from).take(share) {
                 if blog.page(*post).await?.as_ref() != Some(expected) {
-                    faults.push(format!("when all was quiet, the page of post {} was not the database's", post.0));
+                    faults.push(format!(
+                        "when all was quiet, the page of post {} was not the database's",
+                        post.0
+                    ));
                 }
                 progress.inc(1);
             }
@@ -139,4 +142,54 @@ async fn comments(connection: &mut SqliteConnection) -> sqlx::Result<Vec<Comment
         written_at,
     };
     Ok(rows.into_iter().map(comment).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::content::Size;
+    use crate::mended::Mended;
+    use crate::meter::Meter;
+    use crate::schema;
+
+    /// Serves the page of post 1 whatever post is asked for.
+    struct Confused(Mended);
+
+    #[async_trait]
+    impl Blog for Confused {
+        async fn page(&self, _post: PostId) -> Result<Option<String>> {
+            self.0.page(PostId(1)).await
+        }
+
+        async fn comment(&self, post: PostId, author: AuthorId, text: &str) -> Result<CommentId> {
+            self.0.comment(post, author, text).await
+        }
+
+        async fn close(&self) -> Result<()> {
+            self.0.close().await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_blog_that_serves_something_else_than_the_database_is_found_out() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("blog.db");
+        let content = Content::generate(Size { authors: 3, posts: 5, comments: 30 }, 1);
+        let hidden = ProgressBar::hidden();
+        schema::create(&path, &content, &hidden).await.unwrap();
+
+        let honest = Mended::open(&path, Arc::new(Meter::default())).await.unwrap();
+        let confused: Arc<dyn Blog> = Arc::new(Confused(honest));
+        let findings = check(Arc::clone(&confused), &path, &content, &[], &hidden).await.unwrap();
+        assert_eq!((findings.pages, findings.faults.len()), (5, 4), "{:?}", findings.faults);
+
+        // A comment that no request of the trace wrote.
+        confused.comment(PostId(2), AuthorId(1), "who is this?").await.unwrap();
+        let findings = check(Arc::clone(&confused), &path, &content, &[], &hidden).await.unwrap();
+        assert_eq!(findings.faults.len(), 5, "{:?}", findings.faults);
+        confused.close().await.unwrap();
+    }
 }

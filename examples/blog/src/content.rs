@@ -153,11 +153,11 @@ fn moment(rng: &mut Rng) -> String {
 }
 
 const WORDS: [&str; 48] = [
-    "apple", "barley", "basket", "bread", "butter", "cellar", "cheese", "cherry", "cider", "clove", "cupboard",
-    "dill", "dough", "early", "fennel", "fig", "flour", "garlic", "ginger", "grain", "harvest", "honey", "jar",
-    "kettle", "ladle", "leek", "lemon", "lentil", "market", "millet", "mint", "mustard", "nutmeg", "oats",
-    "olive", "onion", "oven", "pantry", "pepper", "plum", "quince", "rye", "saffron", "shelf", "spoon", "thyme",
-    "vinegar", "walnut",
+    "apple", "barley", "basket", "bread", "butter", "cellar", "cheese", "cherry", "cider", "clove",
+    "cupboard", "dill", "dough", "early", "fennel", "fig", "flour", "garlic", "ginger", "grain", "harvest",
+    "honey", "jar", "kettle", "ladle", "leek", "lemon", "lentil", "market", "millet", "mint", "mustard",
+    "nutmeg", "oats", "olive", "onion", "oven", "pantry", "pepper", "plum", "quince", "rye", "saffron",
+    "shelf", "spoon", "thyme", "vinegar", "walnut",
 ];
 
 #[cfg(test)]

@@ -131,3 +131,56 @@ fn fingerprint(html: String) -> Answer {
 fn failed(error: anyhow::Error) -> Answer {
     Answer::Failed(format!("{error:#}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use async_trait::async_trait;
+    use indicatif::ProgressBar;
+    use tokio::sync::Barrier;
+
+    use super::*;
+    use crate::blog::{AuthorId, PostId};
+
+    fn views(count: usize) -> Vec<Arrival> {
+        vec![Arrival { at: Duration::ZERO, request: Request::View(PostId(1)) }; count]
+    }
+
+    /// Answers nobody until everybody has come.
+    struct AllTogether(Barrier);
+
+    #[async_trait]
+    impl Blog for AllTogether {
+        async fn page(&self, _post: PostId) -> Result<Option<String>> {
+            self.0.wait().await;
+            Ok(Some("page".to_owned()))
+        }
+
+        async fn comment(&self, _post: PostId, _author: AuthorId, _text: &str) -> Result<CommentId> {
+            pending().await
+        }
+
+        async fn close(&self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn readers_do_not_wait_for_one_another() {
+        let blog = Arc::new(AllTogether(Barrier::new(50)));
+        let visits = run(blog, views(50), Duration::from_secs(60), ProgressBar::hidden()).await.unwrap();
+        assert_eq!(visits.len(), 50);
+        assert!(visits.iter().all(|visit| visit.answer == Answer::Page(Fingerprint::of("page"))));
+        assert!(visits.iter().all(|visit| visit.scheduled <= visit.began && visit.began <= visit.ended));
+    }
+
+    #[tokio::test]
+    async fn who_gets_no_answer_is_given_up_and_still_counts() {
+        let blog = Arc::new(AllTogether(Barrier::new(4)));
+        let patience = Duration::from_millis(20);
+        let visits = run(blog, views(3), patience, ProgressBar::hidden()).await.unwrap();
+        assert_eq!(visits.len(), 3);
+        assert!(visits.iter().all(|visit| visit.answer == Answer::Unanswered && visit.latency() >= patience));
+    }
+}

@@ -24,7 +24,8 @@ pub(crate) struct DatabaseFile {
 impl DatabaseFile {
     pub(crate) fn choose(path: Option<&Path>) -> Result<Self> {
         let Some(path) = path else {
-            let scratch = TempDir::with_prefix("larder-blog-").context("cannot make a directory for the database")?;
+            let scratch =
+                TempDir::with_prefix("larder-blog-").context("cannot make a directory for the database")?;
             return Ok(Self { path: scratch.path().join("blog.db"), _scratch: Some(scratch) });
         };
         refuse_what_is_not_ours(path)?;

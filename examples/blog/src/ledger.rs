@@ -87,18 +87,22 @@ impl<'a> Ledger<'a> {
             return None;
         };
         let Answer::Page(served) = visit.answer else {
-            return (visit.answer == Answer::NoPage).then(|| format!("post {} was said not to exist", post.0));
+            return (visit.answer == Answer::NoPage)
+                .then(|| format!("post {} was said not to exist", post.0));
         };
         let (least, most) = self.possible(post, visit.began, visit.ended);
         if (least..=most).any(|added| self.fingerprint(post, added) == Some(served)) {
             return None;
         }
-        let also = (0..=self.written_to(post).len()).find(|&added| self.fingerprint(post, added) == Some(served));
+        let also =
+            (0..=self.written_to(post).len()).find(|&added| self.fingerprint(post, added) == Some(served));
         Some(match also {
             Some(added) if added < least => {
                 format!("a page of post {} lacked {} acknowledged comments", post.0, least - added)
             }
-            Some(added) => format!("a page of post {} showed {} comments of the future", post.0, added - most),
+            Some(added) => {
+                format!("a page of post {} showed {} comments of the future", post.0, added - most)
+            }
             None => format!("a page of post {} never stood like this in the database", post.0),
         })
     }
@@ -215,7 +219,9 @@ mod tests {
     fn a_reader_during_the_write_may_see_the_page_before_or_after_it() {
         let mut story = Story::new();
         story.write("hello", 10, 20, true);
-        for (added, from, to) in [(0, 5, 8), (0, 5, 12), (1, 5, 12), (0, 12, 14), (1, 12, 14), (0, 15, 30), (1, 15, 30)] {
+        for (added, from, to) in
+            [(0, 5, 8), (0, 5, 12), (1, 5, 12), (0, 12, 14), (1, 12, 14), (0, 15, 30), (1, 15, 30)]
+        {
             assert_eq!(story.judge(&story.reader(added, from, to)), None, "{added} seen from {from} to {to}");
         }
         assert_eq!(story.judge(&story.reader(1, 20, 30)), None);

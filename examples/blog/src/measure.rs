@@ -76,7 +76,7 @@ pub(crate) async fn measure(
     let bar = progress::phase(&format!("{name}, check of every post"), content.posts.len());
     let findings = check::check(Arc::clone(&blog), path, content, &visits, &bar).await?;
     progress::done(&bar);
-    blog.close().await;
+    blog.close().await.with_context(|| format!("{name} does not close"))?;
     Ok(Measured { version: name, hit_ratio, ..figures(&visits, &usage, findings) })
 }
 

@@ -6,7 +6,7 @@
 //! - Write-ahead log: readers and the writer no longer wait for one another; `synchronous = NORMAL`, which
 //!   under WAL cannot corrupt the file but may lose the last commits when the power fails.
 //! - One connection that writes (SQLite has one writer at a time anyway: better to queue here than to poll a
-//!   locked file) and a few that read. A cache for pages of the file that holds all of it.
+//!   locked file) and a few that read. Room in memory for the whole file of the default blog.
 //! - No ping before a connection is used: there is no network that could have dropped it.
 //!
 //! Statements are prepared once per connection; the library did that for V0 as well.
@@ -39,7 +39,9 @@ impl Mended {
             .synchronous(SqliteSynchronous::Normal)
             .pragma("cache_size", "-65536");
         let writer = pool(1).connect_with(options.clone()).await?;
-        sqlx::raw_sql("CREATE INDEX comments_by_post ON comments (post_id); ANALYZE;").execute(&writer).await?;
+        sqlx::raw_sql("CREATE INDEX comments_by_post ON comments (post_id); ANALYZE;")
+            .execute(&writer)
+            .await?;
         let readers = pool(readers()).connect_with(options.read_only(true)).await?;
         warm::read_everything(&writer).await?;
         warm::read_everything(&readers).await?;
@@ -116,8 +118,9 @@ impl Blog for Mended {
         Ok(self.insert(post, author, text).await?)
     }
 
-    async fn close(&self) {
+    async fn close(&self) -> Result<()> {
         self.readers.close().await;
         self.writer.close().await;
+        Ok(())
     }
 }

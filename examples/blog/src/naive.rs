@@ -56,7 +56,8 @@ impl Naive {
     }
 
     async fn post(&self, id: PostId) -> sqlx::Result<Option<PostRow>> {
-        let query = sqlx::query_as("SELECT author_id, title, body, published_at FROM posts WHERE id = ?").bind(id.0);
+        let query =
+            sqlx::query_as("SELECT author_id, title, body, published_at FROM posts WHERE id = ?").bind(id.0);
         let mut connection = self.pool.acquire().await?;
         let row: Option<(i64, String, String, String)> =
             self.meter.time(query.fetch_optional(&mut *connection)).await?;
@@ -78,7 +79,8 @@ impl Naive {
     }
 
     async fn comments(&self, post: PostId) -> sqlx::Result<Vec<(i64, i64, String, String)>> {
-        const COMMENTS: &str = "SELECT id, author_id, body, written_at FROM comments WHERE post_id = ? ORDER BY id";
+        const COMMENTS: &str =
+            "SELECT id, author_id, body, written_at FROM comments WHERE post_id = ? ORDER BY id";
         let mut connection = self.pool.acquire().await?;
         self.meter.time(sqlx::query_as(COMMENTS).bind(post.0).fetch_all(&mut *connection)).await
     }
@@ -106,7 +108,8 @@ impl Blog for Naive {
         Ok(CommentId(inserted.last_insert_rowid()))
     }
 
-    async fn close(&self) {
+    async fn close(&self) -> Result<()> {
         self.pool.close().await;
+        Ok(())
     }
 }

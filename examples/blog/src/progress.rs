@@ -19,7 +19,12 @@ pub(crate) fn phase(name: &str, steps: usize) -> ProgressBar {
 
 /// Ends a phase: the bar goes, a line stays.
 pub(crate) fn done(bar: &ProgressBar) {
-    let line = format!("{}: {} in {:.1} s", bar.message(), grouped(bar.position() as usize), bar.elapsed().as_secs_f64());
+    let line = format!(
+        "{}: {} in {:.1} s",
+        bar.message(),
+        grouped(bar.position() as usize),
+        bar.elapsed().as_secs_f64()
+    );
     bar.finish_and_clear();
     eprintln!("{line}");
 }

@@ -121,10 +121,11 @@ mod tests {
             remarks: vec![remark(4, "first"), remark(9, "second")],
         };
         let html = html(&page);
-        let positions: Vec<_> = ["Bread", "<p>Flour.</p>", "<p>Water.</p>", "comment-4", "first", "comment-9"]
-            .iter()
-            .map(|piece| html.find(piece).unwrap())
-            .collect();
+        let positions: Vec<_> =
+            ["Bread", "<p>Flour.</p>", "<p>Water.</p>", "comment-4", "first", "comment-9"]
+                .iter()
+                .map(|piece| html.find(piece).unwrap())
+                .collect();
         assert!(positions.is_sorted(), "{html}");
     }
 }

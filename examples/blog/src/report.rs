@@ -60,9 +60,28 @@ fn busy_per_request(measured: &Measured) -> f64 {
 }
 
 fn table(versions: &[Measured]) -> String {
-    let mut table = String::from(
-        "             requests/s                page, ms                  comment   queries          database busy      hit\n\
-         version     offered  served       mean     p50     p95     p99   p95 ms     total  /request  seconds  % of wall  ratio\n",
+    let mut table = format!(
+        "{:11}{:>16}   {:>32}{:>9}{:>20}{:>20}{:>8}\n{:11}{:>8}{:>8}   {:>8}{:>8}{:>8}{:>8}{:>9}{:>10}{:>10}{:>9}{:>11}{:>8}\n",
+        "",
+        "requests/s",
+        "page, ms",
+        "comment",
+        "queries",
+        "database busy",
+        "hit",
+        "version",
+        "offered",
+        "served",
+        "mean",
+        "p50",
+        "p95",
+        "p99",
+        "p95 ms",
+        "total",
+        "/request",
+        "seconds",
+        "% of wall",
+        "ratio",
     );
     for measured in versions {
         table += &row(measured);
@@ -73,7 +92,7 @@ fn table(versions: &[Measured]) -> String {
 fn row(measured: &Measured) -> String {
     let page = &measured.page_ms;
     format!(
-        "{:<11}{:>8.0}{:>8.0}{:<2} {:>8}{:>8}{:>8}{:>8}{:>9}{:>10}{:>10.2}{:>9.2}{:>11.1}{:>7}\n",
+        "{:<11}{:>8.0}{:>8.0}{:<2} {:>8}{:>8}{:>8}{:>8}{:>9}{:>10}{:>10.2}{:>9.2}{:>11.1}{:>8}\n",
         measured.version,
         measured.offered_per_second,
         measured.served_per_second,
@@ -106,7 +125,11 @@ fn notes(versions: &[Measured]) -> String {
     for measured in versions {
         if measured.unanswered > 0 {
             let count = grouped(measured.unanswered);
-            _ = writeln!(notes, "! {} left {count} readers without an answer (counted as late as that).", measured.version);
+            _ = writeln!(
+                notes,
+                "! {} left {count} readers without an answer (counted as late as that).",
+                measured.version
+            );
         }
         if let Some(why) = &measured.first_failure {
             let count = grouped(measured.failed);
@@ -117,7 +140,9 @@ fn notes(versions: &[Measured]) -> String {
     _ = writeln!(
         notes,
         "Latencies count from the scheduled arrival; of their mean, {} ms are the driver's own delay.\n\
-         Busy is the time inside queries, added up: two connections at work all the time make 200 %.",
+         Busy is the time inside queries, added up: two connections at work all the time make 200 %.\n\
+         The hit ratio counts from an empty cache. Numbers of queries hardly change from run to run; times vary \
+         with whatever else the machine does.",
         late.join(", ")
     );
     notes
@@ -167,14 +192,19 @@ fn checks(versions: &[Measured]) -> String {
             _ = writeln!(checks, "  {}: {fault}", measured.version);
         }
         if measured.faults.len() > SHOWN {
-            _ = writeln!(checks, "  {}: and {} more", measured.version, grouped(measured.faults.len() - SHOWN));
+            _ = writeln!(
+                checks,
+                "  {}: and {} more",
+                measured.version,
+                grouped(measured.faults.len() - SHOWN)
+            );
         }
     }
     checks
 }
 
 /// Three digits that matter.
-fn short(value: f64) -> String {
+pub(crate) fn short(value: f64) -> String {
     match value {
         100.0.. => grouped(value.round() as usize),
         10.0.. => format!("{value:.1}"),
@@ -240,7 +270,8 @@ mod tests {
 
     #[test]
     fn a_version_that_fell_behind_is_marked() {
-        let behind = Measured { version: "V0 naive", requests: 9, offered_per_second: 3.0, ..Measured::default() };
+        let behind =
+            Measured { version: "V0 naive", requests: 9, offered_per_second: 3.0, ..Measured::default() };
         let fine = Measured { version: "V1 mended", requests: 9, kept_up: true, ..Measured::default() };
         assert!(row(&behind).contains('*'));
         assert!(!row(&fine).contains('*'));

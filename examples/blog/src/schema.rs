@@ -37,7 +37,9 @@ const TABLES: &str = "
 const BATCH: usize = 500;
 
 pub(crate) async fn create(path: &Path, content: &Content, progress: &ProgressBar) -> Result<()> {
-    fill(path, content, progress).await.with_context(|| format!("cannot fill the database {}", path.display()))
+    fill(path, content, progress)
+        .await
+        .with_context(|| format!("cannot fill the database {}", path.display()))
 }
 
 async fn fill(path: &Path, content: &Content, progress: &ProgressBar) -> sqlx::Result<()> {

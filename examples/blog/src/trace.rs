@@ -113,7 +113,8 @@ mod tests {
     fn few_posts_get_most_views() {
         let mut counts: Vec<_> = views(&draw(20_000, 100.0, SIZE, 5)).into_values().collect();
         counts.sort_unstable_by(|a, b| b.cmp(a));
-        let share = |posts: usize| counts.iter().take(posts).sum::<usize>() * 100 / counts.iter().sum::<usize>();
+        let share =
+            |posts: usize| counts.iter().take(posts).sum::<usize>() * 100 / counts.iter().sum::<usize>();
         // By Zipf's law: H(1)/H(1000) = 13 %, H(100)/H(1000) = 69 %.
         assert!((11..=16).contains(&share(1)), "{} %", share(1));
         assert!((66..=73).contains(&share(100)), "{} %", share(100));

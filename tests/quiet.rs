@@ -1,0 +1,298 @@
+//! Writers and readers in random interleavings. No read that begins after a write was acknowledged returns anything
+//! older, and when all is quiet the cache says what the store says. For every pair of a read and a write strategy, on
+//! one tier and on two; and it fails as soon as a guard is taken out.
+
+mod support;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use larder::testing::{FakeStore, TestClock};
+use larder::{Builder, LayeredCache, Loader, Local, Memory, Saved, Store, StoreError};
+use support::MINUTE;
+
+/// Short runs, many of them: a run is judged by what its last steps leave behind.
+const KEYS: u64 = 2;
+const TASKS: u64 = 6;
+const STEPS: u64 = 8;
+const RUNS: u64 = 500;
+
+/// Pauses of random length, so that every await is a place where others may come between. The time is tokio's paused
+/// one: a run takes milliseconds, and the same seed gives the same run.
+#[derive(Clone)]
+struct Dice(Arc<Mutex<fastrand::Rng>>);
+
+impl Dice {
+    fn new(seed: u64) -> Self {
+        Self(Arc::new(Mutex::new(fastrand::Rng::with_seed(seed))))
+    }
+
+    fn below(&self, n: u64) -> u64 {
+        self.0.lock().expect("no panic").u64(..n)
+    }
+
+    async fn pause(&self) {
+        let millis = self.below(50);
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+    }
+}
+
+/// What the store has held, key by key in the order of its commits, and how much of that has been acknowledged.
+#[derive(Clone, Default)]
+struct Ledger(Arc<Mutex<HashMap<u64, Account>>>);
+
+#[derive(Default)]
+struct Account {
+    commits: Vec<Option<u64>>,
+    acknowledged: usize,
+}
+
+impl Ledger {
+    fn commit(&self, key: u64, value: Option<u64>) {
+        self.0.lock().expect("no panic").entry(key).or_default().commits.push(value);
+    }
+
+    /// The last commit of `value` has been acknowledged: no read from now on may be older.
+    fn acknowledge(&self, key: u64, value: Option<u64>) {
+        let mut accounts = self.0.lock().expect("no panic");
+        let account = accounts.entry(key).or_default();
+        let position = account.position(value).expect("an acknowledged write was committed");
+        account.acknowledged = account.acknowledged.max(position);
+    }
+
+    fn acknowledged(&self, key: u64) -> usize {
+        self.0.lock().expect("no panic").entry(key).or_default().acknowledged
+    }
+
+    /// Whether the store held `answer` at the position `since` or later.
+    fn is_current(&self, key: u64, answer: Option<u64>, since: usize) -> bool {
+        let accounts = self.0.lock().expect("no panic");
+        accounts.get(&key).and_then(|account| account.position(answer)).is_some_and(|position| position >= since)
+    }
+}
+
+impl Account {
+    fn position(&self, value: Option<u64>) -> Option<usize> {
+        self.commits.iter().rposition(|commit| *commit == value)
+    }
+}
+
+/// The fake store with random pauses before and after every step, and a ledger.
+#[derive(Clone)]
+struct Slow {
+    store: FakeStore<u64, u64>,
+    dice: Dice,
+    ledger: Ledger,
+}
+
+impl Slow {
+    /// A write that does not go through the cache.
+    fn set_row(&self, key: u64, value: u64) {
+        self.store.set_row(key, value);
+        self.ledger.commit(key, Some(value));
+    }
+}
+
+#[async_trait]
+impl Loader<u64, u64> for Slow {
+    async fn load(&self, key: &u64) -> Result<Option<u64>, StoreError> {
+        self.dice.pause().await;
+        let answer = self.store.load(key).await;
+        self.dice.pause().await;
+        answer
+    }
+}
+
+#[async_trait]
+impl Store<u64, u64> for Slow {
+    async fn save(&self, key: &u64, value: &u64) -> Result<Saved<u64>, StoreError> {
+        self.dice.pause().await;
+        let answer = self.store.save(key, value).await;
+        self.ledger.commit(*key, Some(*value)); // nobody comes between: the fake store did not wait
+        self.dice.pause().await;
+        answer
+    }
+
+    async fn delete(&self, key: &u64) -> Result<(), StoreError> {
+        self.dice.pause().await;
+        let answer = self.store.delete(key).await;
+        self.ledger.commit(*key, None);
+        self.dice.pause().await;
+        answer
+    }
+}
+
+/// Which guards are on.
+#[derive(Clone, Copy)]
+struct Guards {
+    fence: bool,
+    turns: bool,
+}
+
+const ALL: Guards = Guards { fence: true, turns: true };
+
+type Seats = (&'static str, fn(Slow) -> Builder<u64, u64>);
+
+const SEATS: [Seats; 4] = [
+    ("read-through, write-around", |slow| larder::cache_aside(slow)),
+    ("read-through, write-through", |slow| larder::write_through(slow)),
+    ("copies only, write-around", |slow| larder::cache_aside(slow).read(larder::strategy::CopiesOnly::new())),
+    ("copies only, write-through", |slow| larder::write_through(slow).read(larder::strategy::CopiesOnly::new())),
+];
+
+/// What a run has seen.
+#[derive(Default)]
+struct Seen {
+    wrong: Vec<String>,
+    fills_refused: u64,
+    writes: u64,
+}
+
+/// One run: tasks that read and write at random, then silence, then the question.
+fn run(seed: u64, seats: fn(Slow) -> Builder<u64, u64>, guards: Guards, tiers: usize) -> Seen {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+    runtime.block_on(async {
+        let dice = Dice::new(seed);
+        let store = FakeStore::with((0..KEYS).map(|key| (key, 0)));
+        let slow = Slow { store: store.clone(), dice, ledger: Ledger::default() };
+        (0..KEYS).for_each(|key| slow.ledger.commit(key, Some(0)));
+        let mut builder = seats(slow.clone());
+        for _ in 0..tiers {
+            let memory = Memory::with_capacity(100);
+            builder = builder.tier(if guards.fence { memory } else { memory.without_fence() });
+        }
+        if !guards.turns {
+            builder = builder.without_turns();
+        }
+        let cache =
+            builder.ttl(MINUTE * 60).absent_ttl(MINUTE * 60).clock(TestClock::new()).build().expect("the settings are right");
+        let values = Arc::new(AtomicU64::new(1));
+        let tasks: Vec<_> =
+            (0..TASKS).map(|_| tokio::spawn(live(cache.clone(), slow.clone(), Arc::clone(&values)))).collect();
+        let mut wrong = Vec::new();
+        for task in tasks {
+            wrong.extend(task.await.expect("no panic"));
+        }
+        cache.close(MINUTE).await.expect("closed");
+        wrong.extend((0..KEYS).filter_map(|key| differs(&cache, &store, key)));
+        let stats = cache.stats();
+        Seen { wrong, fills_refused: stats.fills_refused, writes: stats.writes }
+    })
+}
+
+/// A copy that says otherwise than the store, if there is one.
+fn differs(cache: &LayeredCache<u64, u64>, store: &FakeStore<u64, u64>, key: u64) -> Option<String> {
+    let says = match cache.get_local(&key) {
+        Local::Unknown => return None,
+        Local::Absent => None,
+        Local::Value(value) => Some(value),
+    };
+    let truth = store.row(&key);
+    (says != truth).then(|| format!("key {key}: the cache says {says:?}, the store {truth:?}"))
+}
+
+/// One task's life: random reads and writes of random keys. Answers with the reads that were too old.
+async fn live(cache: LayeredCache<u64, u64>, slow: Slow, values: Arc<AtomicU64>) -> Vec<String> {
+    let Slow { store, dice, ledger } = &slow;
+    let mut too_old = Vec::new();
+    for _ in 0..STEPS {
+        let key = dice.below(KEYS);
+        let value = values.fetch_add(1, Ordering::Relaxed);
+        let since = ledger.acknowledged(key);
+        let read = match dice.below(12) {
+            0 => {
+                _ = cache.put(&key, value).await.expect("the store works");
+                ledger.acknowledge(key, Some(value));
+                None
+            }
+            1 => {
+                _ = cache.delete(&key).await.expect("the store works");
+                None
+            }
+            2 => {
+                _ = cache.update(&key, |_| Some(value)).await.expect("the store works");
+                ledger.acknowledge(key, Some(value));
+                None
+            }
+            3 => {
+                let sql = || async {
+                    dice.pause().await;
+                    slow.set_row(key, value);
+                    dice.pause().await;
+                    Ok::<_, StoreError>(())
+                };
+                _ = cache.write(&[key], sql).await.expect("the store works");
+                ledger.acknowledge(key, Some(value));
+                None
+            }
+            4 => {
+                slow.set_row(key, value); // somebody else's write, told to the cache
+                cache.invalidate(&key).await.expect("memory works");
+                ledger.acknowledge(key, Some(value));
+                None
+            }
+            5 => {
+                let put = cache.put(&key, value);
+                _ = tokio::time::timeout(Duration::from_millis(dice.below(40)), put).await; // a caller who goes away
+                None
+            }
+            6 => Some(cache.refresh(&key).await),
+            7 => {
+                let load = || async {
+                    dice.pause().await;
+                    let row = store.row(&key);
+                    dice.pause().await;
+                    Ok::<_, StoreError>(row)
+                };
+                Some(cache.get_or_load(&key, load).await)
+            }
+            _ => match cache.get_entry(&key).await.expect("the store works") {
+                Some(served) => Some(Ok(served.into_value())),
+                None => None, // no copy, and nobody was asked
+            },
+        };
+        if let Some(answer) = read {
+            let answer = answer.expect("the store works");
+            if !ledger.is_current(key, answer, since) {
+                too_old.push(format!("a read of key {key} answered {answer:?} after a newer value was acknowledged"));
+            }
+        }
+        dice.pause().await;
+    }
+    too_old
+}
+
+#[test]
+fn when_all_is_quiet_the_cache_says_what_the_store_says() {
+    let (mut refused, mut writes) = (0, 0);
+    for (name, seats) in SEATS {
+        for tiers in [1, 2] {
+            for seed in 0..RUNS {
+                let seen = run(seed, seats, ALL, tiers);
+                assert!(seen.wrong.is_empty(), "{name}, {tiers} tiers, seed {seed}: {:?}", seen.wrong);
+                refused += seen.fills_refused;
+                writes += seen.writes;
+            }
+        }
+    }
+    println!("coverage: {writes} writes, {refused} fills refused");
+    assert!(writes > 50_000, "too few writes to mean anything: {writes}");
+    assert!(refused > 5_000, "the race was hardly ever run: {refused}");
+}
+
+#[test]
+fn without_a_guard_it_does_not() {
+    for (guard, guards) in
+        [("fence", Guards { fence: false, ..ALL }), ("turns and fence", Guards { fence: false, turns: false })]
+    {
+        for (name, seats) in &SEATS[..2] {
+            let caught = (0..RUNS).filter(|seed| !run(*seed, *seats, guards, 1).wrong.is_empty()).count();
+            println!("coverage: without {guard}, {name}: {caught} of {RUNS} runs end wrong");
+            assert!(caught > 0, "without {guard}, {name}: the runs do not show what the guard is for");
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! What several tests share: caches over a fake store, under a clock that the test moves.
+#![allow(dead_code, unreachable_pub, reason = "every test file uses its own part")]
+
+use std::time::Duration;
+
+use larder::testing::{FakeStore, TestClock};
+use larder::{Builder, Memory};
+
+pub const MINUTE: Duration = Duration::from_secs(60);
+
+/// A store with `rows` rows, `n` under key `n`.
+pub fn numbers(rows: u64) -> FakeStore<u64, u64> {
+    FakeStore::with((0..rows).map(|n| (n, n)))
+}
+
+/// The settings most tests want: memory, a minute, no jitter, the paused clock.
+pub fn usual(builder: Builder<u64, u64>) -> Builder<u64, u64> {
+    builder.tier(Memory::with_capacity(10_000)).ttl(MINUTE).jitter(0.0).clock(TestClock::new())
+}
