@@ -44,7 +44,11 @@ impl Keys {
     }
 
     fn visit(&self, visits: u64) -> impl Iterator<Item = &String> {
-        self.order.iter().cycle().take(usize::try_from(visits).unwrap_or(usize::MAX)).map(|at| &self.keys[*at])
+        self.order
+            .iter()
+            .cycle()
+            .take(usize::try_from(visits).unwrap_or(usize::MAX))
+            .map(|at| &self.keys[*at])
     }
 }
 
@@ -78,7 +82,7 @@ impl Case {
 }
 
 fn bare(keys: &Keys) -> Bare {
-    let bare = Bare::builder().max_capacity(CAPACITY).build_with_hasher(RandomState::default());
+    let bare: Bare = moka::sync::Cache::builder().max_capacity(CAPACITY).build_with_hasher(RandomState::default());
     keys.keys.iter().for_each(|key| bare.insert(key.clone(), post()));
     assert!(keys.keys.iter().all(|key| bare.get(key).is_some()), "every key is resident");
     bare
@@ -105,7 +109,8 @@ fn post() -> Arc<Post> {
 /// The cases, bare moka first. Nothing but the `get` differs between their loops.
 fn cases() -> Vec<Case> {
     let keys = Arc::new(Keys::new());
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime starts");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime starts");
     let runtime = Arc::new(runtime);
     let bare = bare(&keys);
     let cache = cache(&keys, &runtime);
@@ -145,7 +150,10 @@ fn print_table(cases: &[Case]) {
         }
         rounds.push(nanos);
     }
-    println!("\n{:<26} {:>8}   ratio to bare moka: median (10th to 90th of {ROUNDS} rounds)", "a hit through", "ns");
+    println!(
+        "\n{:<26} {:>8}   ratio to bare moka: median (10th to 90th of {ROUNDS} rounds)",
+        "a hit through", "ns"
+    );
     for (at, case) in cases.iter().enumerate() {
         let nanos = sorted(rounds.iter().map(|round| round[at]));
         let ratios = sorted(rounds.iter().map(|round| round[at] / round[0]));

@@ -15,7 +15,12 @@ pub struct Entry<V> {
 impl<V: Value> Entry<V> {
     /// An entry as a tier reads it back. `value` is `None` when the store has none for the key.
     #[must_use]
-    pub const fn new(value: Option<V>, as_of: Timestamp, fresh_until: Timestamp, expires_at: Timestamp) -> Self {
+    pub const fn new(
+        value: Option<V>,
+        as_of: Timestamp,
+        fresh_until: Timestamp,
+        expires_at: Timestamp,
+    ) -> Self {
         Self { value, as_of, fresh_until, expires_at }
     }
 

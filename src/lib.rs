@@ -1,4 +1,55 @@
-//! Caches between a service and its database.
+//! Caches between a service and its database that say how stale they can be, and keep their word.
+//!
+//! ```
+//! # async fn demo() -> larder::Result<()> {
+//! use larder::{Memory, load_fn};
+//! use std::{io, time::Duration};
+//!
+//! async fn find_title(id: u64) -> Result<Option<String>, io::Error> {
+//!     Ok((id == 1).then(|| "Hello".to_owned())) // a query
+//! }
+//!
+//! let titles = larder::read_through(load_fn(find_title))
+//!     .name("titles")
+//!     .tier(Memory::with_capacity(10_000))
+//!     .ttl(Duration::from_secs(3600))
+//!     .build()?;
+//!
+//! assert_eq!(titles.get(&1).await?.as_deref(), Some("Hello")); // asks the database
+//! assert_eq!(titles.get(&1).await?.as_deref(), Some("Hello")); // does not
+//! titles.invalidate(&1).await?; // the next read asks again
+//! # Ok(())
+//! # }
+//! # tokio::runtime::Runtime::new().unwrap().block_on(demo()).unwrap();
+//! ```
+//!
+//! # Which entry function?
+//!
+//! | the data | begin with | a read | a write |
+//! |---|---|---|---|
+//! | rows that are read far more than written | [`cache_aside`] (or [`write_around`]) | a copy, or else loads | store, then drops the copies |
+//! | rows that are read right after they are written | [`write_through`] | a copy, or else loads | store, then replaces the copies |
+//! | something that can only be read | [`read_through`] | a copy, or else loads | refused |
+//! | results of work, with no store behind them | [`cache`] | [`get_or_load`](LayeredCache::get_or_load) brings the load | keeps or drops copies |
+//!
+//! For writes that are partial SQL, or that touch another table, there is [`write`](LayeredCache::write).
+//!
+//! # What it promises, in one process
+//!
+//! - A value is served no longer than its ttl after the store was asked for it.
+//! - A read that begins after a write or an [`invalidate`](LayeredCache::invalidate) has been answered returns nothing
+//!   older, whatever loads were under way.
+//! - At most one load for a key is under way on behalf of its readers; a reader that goes away, a loader that fails,
+//!   panics or hangs harms nobody else's key.
+//! - Writes of one key take turns; [`update`](LayeredCache::update) loses nothing.
+//! - A write whose outcome nobody knows leaves no copy that could turn out wrong.
+//!
+//! # The parts
+//!
+//! [`Cache`] is the trait an application holds, [`LayeredCache`] what the [`Builder`] makes. [`store`] is the database
+//! behind it, [`tier`] where copies are kept, [`strategy`] how reads and writes behave, `testing` (a feature)
+//! what your tests need. [`error`] says what can go wrong, [`event`] what happened, [`time`] what is fresh.
+
 pub mod bounds;
 mod cache;
 mod engine;
@@ -16,18 +67,22 @@ pub mod time;
 
 pub use bounds::{Key, Value};
 pub use cache::{
-    Answer, BoxChange, BoxLoad, BoxWrite, Builder, Cache, CacheExt, Caches, LayeredCache, Reply, cache, cache_aside,
-    read_through, read_through_entries, write_around, write_through,
+    Answer, BoxChange, BoxFuture, BoxLoad, BoxWrite, Builder, Cache, CacheExt, Caches, LayeredCache, Reply,
+    cache, cache_aside, read_through, read_through_entries, write_around, write_through,
 };
 pub use engine::{
-    Copies, Engine, Leftovers, Local, ReadOptions, Reached, Served, Turn, WriteOptions, Written,
+    Copies, Engine, Leftovers, Local, Reached, ReadOptions, Served, Turn, WriteOptions, Written,
 };
 pub use entry::{Entry, Freshness};
 pub use error::{BoxError, Error, ErrorKind, Fault, Operation, Outcome, Result, StoreError};
 pub use event::{Event, Observer, Stats};
-pub use store::{
-    Change, EntryLoader, LoadRequest, Loaded, Loader, Saved, Store, load_fn, store_fn,
-};
-#[cfg(feature = "memory")]
-pub use tier::Memory;
+pub use store::{Change, EntryLoader, LoadRequest, Loaded, Loader, Saved, Store, load_fn, store_fn};
 pub use tier::Tier;
+#[cfg(feature = "memory")]
+pub use tier::{Fenced, Memory};
+pub use time::{Clock, SystemClock, Timestamp};
+
+/// The README's examples, compiled and run with the doc tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -127,7 +127,10 @@ pub(crate) fn timer(until: tokio::time::Instant) -> Result<Sleep, NoTimer> {
 }
 
 /// Awaits `future`, but no longer than `until`. An answer that is ready in the last moment counts.
-pub(crate) async fn within<F: Future>(until: tokio::time::Instant, future: F) -> Result<F::Output, Unanswered> {
+pub(crate) async fn within<F: Future>(
+    until: tokio::time::Instant,
+    future: F,
+) -> Result<F::Output, Unanswered> {
     let timer = timer(until).map_err(|NoTimer| Unanswered::NoTimer)?;
     tokio::select! {
         biased;

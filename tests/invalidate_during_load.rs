@@ -13,7 +13,10 @@ use support::{MINUTE, numbers, usual};
 use tokio::task::JoinHandle;
 
 /// A cache whose load of key 7 has read the old value, 7, and not yet answered.
-async fn in_the_middle(cache: &LayeredCache<u64, u64>, store: &FakeStore<u64, u64>) -> (Gate, JoinHandle<Result<Option<u64>>>) {
+async fn in_the_middle(
+    cache: &LayeredCache<u64, u64>,
+    store: &FakeStore<u64, u64>,
+) -> (Gate, JoinHandle<Result<Option<u64>>>) {
     let gate = store.gate_after(Call::Load);
     let reader = tokio::spawn({
         let cache = cache.clone();
@@ -40,7 +43,10 @@ async fn an_invalidation_overtakes_a_load() -> Result<()> {
 
 #[tokio::test(start_paused = true)]
 async fn every_kind_of_write_overtakes_a_load() -> Result<()> {
-    type Write = for<'a> fn(&'a LayeredCache<u64, u64>, &'a FakeStore<u64, u64>) -> futures_util::future::BoxFuture<'a, Result<()>>;
+    type Write = for<'a> fn(
+        &'a LayeredCache<u64, u64>,
+        &'a FakeStore<u64, u64>,
+    ) -> futures_util::future::BoxFuture<'a, Result<()>>;
     let writes: [(&str, Write); 4] = [
         ("put", |cache, _| Box::pin(async move { cache.put(&7, 70).await.map(|_| ()) })),
         ("update", |cache, store| {
@@ -65,7 +71,11 @@ async fn every_kind_of_write_overtakes_a_load() -> Result<()> {
     for (name, write) in writes {
         for through in [false, true] {
             let store = numbers(10);
-            let builder = if through { larder::write_through(store.clone()) } else { larder::cache_aside(store.clone()) };
+            let builder = if through {
+                larder::write_through(store.clone())
+            } else {
+                larder::cache_aside(store.clone())
+            };
             let cache = usual(builder).build()?;
             let (gate, reader) = in_the_middle(&cache, &store).await;
             if name == "update" {

@@ -32,7 +32,8 @@ fn asks_itself(next: fn(u64) -> Option<u64>) -> Result<LayeredCache<u64, u64>> {
 #[tokio::test(start_paused = true)]
 async fn a_loader_that_asks_for_its_own_key_gets_an_error() -> Result<()> {
     let cache = asks_itself(Some)?;
-    let asked = tokio::time::timeout(Duration::from_secs(1), cache.get(&7)).await.expect("at once, no deadlock");
+    let asked =
+        tokio::time::timeout(Duration::from_secs(1), cache.get(&7)).await.expect("at once, no deadlock");
     assert_eq!(asked.expect_err("it would wait for itself").kind(), ErrorKind::Nested);
     Ok(())
 }
@@ -40,7 +41,8 @@ async fn a_loader_that_asks_for_its_own_key_gets_an_error() -> Result<()> {
 #[tokio::test(start_paused = true)]
 async fn a_circle_of_loads_gets_an_error() -> Result<()> {
     let cache = asks_itself(|key| Some((key + 1) % 3))?;
-    let asked = tokio::time::timeout(Duration::from_secs(1), cache.get(&0)).await.expect("at once, no deadlock");
+    let asked =
+        tokio::time::timeout(Duration::from_secs(1), cache.get(&0)).await.expect("at once, no deadlock");
     assert_eq!(asked.expect_err("it would wait for itself").kind(), ErrorKind::Nested);
     Ok(())
 }

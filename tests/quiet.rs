@@ -70,7 +70,10 @@ impl Ledger {
     /// Whether the store held `answer` at the position `since` or later.
     fn is_current(&self, key: u64, answer: Option<u64>, since: usize) -> bool {
         let accounts = self.0.lock().expect("no panic");
-        accounts.get(&key).and_then(|account| account.position(answer)).is_some_and(|position| position >= since)
+        accounts
+            .get(&key)
+            .and_then(|account| account.position(answer))
+            .is_some_and(|position| position >= since)
     }
 }
 
@@ -140,7 +143,9 @@ const SEATS: [Seats; 4] = [
     ("read-through, write-around", |slow| larder::cache_aside(slow)),
     ("read-through, write-through", |slow| larder::write_through(slow)),
     ("copies only, write-around", |slow| larder::cache_aside(slow).read(larder::strategy::CopiesOnly::new())),
-    ("copies only, write-through", |slow| larder::write_through(slow).read(larder::strategy::CopiesOnly::new())),
+    ("copies only, write-through", |slow| {
+        larder::write_through(slow).read(larder::strategy::CopiesOnly::new())
+    }),
 ];
 
 /// What a run has seen.
@@ -153,8 +158,11 @@ struct Seen {
 
 /// One run: tasks that read and write at random, then silence, then the question.
 fn run(seed: u64, seats: fn(Slow) -> Builder<u64, u64>, guards: Guards, tiers: usize) -> Seen {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().expect("a runtime");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
     runtime.block_on(async {
         let dice = Dice::new(seed);
         let store = FakeStore::with((0..KEYS).map(|key| (key, 0)));
@@ -168,11 +176,16 @@ fn run(seed: u64, seats: fn(Slow) -> Builder<u64, u64>, guards: Guards, tiers: u
         if !guards.turns {
             builder = builder.without_turns();
         }
-        let cache =
-            builder.ttl(MINUTE * 60).absent_ttl(MINUTE * 60).clock(TestClock::new()).build().expect("the settings are right");
+        let cache = builder
+            .ttl(MINUTE * 60)
+            .absent_ttl(MINUTE * 60)
+            .clock(TestClock::new())
+            .build()
+            .expect("the settings are right");
         let values = Arc::new(AtomicU64::new(1));
-        let tasks: Vec<_> =
-            (0..TASKS).map(|_| tokio::spawn(live(cache.clone(), slow.clone(), Arc::clone(&values)))).collect();
+        let tasks: Vec<_> = (0..TASKS)
+            .map(|_| tokio::spawn(live(cache.clone(), slow.clone(), Arc::clone(&values))))
+            .collect();
         let mut wrong = Vec::new();
         for task in tasks {
             wrong.extend(task.await.expect("no panic"));
@@ -258,7 +271,9 @@ async fn live(cache: LayeredCache<u64, u64>, slow: Slow, values: Arc<AtomicU64>)
         if let Some(answer) = read {
             let answer = answer.expect("the store works");
             if !ledger.is_current(key, answer, since) {
-                too_old.push(format!("a read of key {key} answered {answer:?} after a newer value was acknowledged"));
+                too_old.push(format!(
+                    "a read of key {key} answered {answer:?} after a newer value was acknowledged"
+                ));
             }
         }
         dice.pause().await;
@@ -286,9 +301,10 @@ fn when_all_is_quiet_the_cache_says_what_the_store_says() {
 
 #[test]
 fn without_a_guard_it_does_not() {
-    for (guard, guards) in
-        [("fence", Guards { fence: false, ..ALL }), ("turns and fence", Guards { fence: false, turns: false })]
-    {
+    for (guard, guards) in [
+        ("fence", Guards { fence: false, ..ALL }),
+        ("turns and fence", Guards { fence: false, turns: false }),
+    ] {
         for (name, seats) in &SEATS[..2] {
             let caught = (0..RUNS).filter(|seed| !run(*seed, *seats, guards, 1).wrong.is_empty()).count();
             println!("coverage: without {guard}, {name}: {caught} of {RUNS} runs end wrong");

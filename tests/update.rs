@@ -10,7 +10,8 @@ use support::{MINUTE, numbers, usual};
 async fn two_hundred_updates_of_one_counter_count_to_two_hundred() -> Result<()> {
     for through in [false, true] {
         let store = numbers(0);
-        let builder = if through { larder::write_through(store.clone()) } else { larder::cache_aside(store.clone()) };
+        let builder =
+            if through { larder::write_through(store.clone()) } else { larder::cache_aside(store.clone()) };
         let cache = builder.tier(Memory::with_capacity(100)).ttl(MINUTE).build()?;
         let updates: Vec<_> = (0..200)
             .map(|_| {
@@ -33,8 +34,11 @@ async fn two_hundred_updates_of_one_counter_count_to_two_hundred() -> Result<()>
 async fn without_turns_counts_are_lost() -> Result<()> {
     let store = numbers(0);
     store.delay(Call::Save, std::time::Duration::from_millis(1));
-    let cache =
-        larder::cache_aside(store.clone()).tier(Memory::with_capacity(100)).ttl(MINUTE).without_turns().build()?;
+    let cache = larder::cache_aside(store.clone())
+        .tier(Memory::with_capacity(100))
+        .ttl(MINUTE)
+        .without_turns()
+        .build()?;
     let updates: Vec<_> = (0..200)
         .map(|_| {
             let cache = cache.clone();

@@ -112,15 +112,20 @@ async fn writes_of_one_key_take_turns() -> Result<()> {
             Ok::<_, io::Error>(())
         }
     };
-    let (first, second) = tokio::join!(cache.write(&[1, 2], sql("first")), cache.write(&[2, 3], sql("second")));
+    let (first, second) =
+        tokio::join!(cache.write(&[1, 2], sql("first")), cache.write(&[2, 3], sql("second")));
     (_, _) = (first?, second?);
-    assert_eq!(*order.lock().expect("no panic"), ["first begins", "first ends", "second begins", "second ends"]);
+    assert_eq!(
+        *order.lock().expect("no panic"),
+        ["first begins", "first ends", "second begins", "second ends"]
+    );
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn writes_of_crossing_keys_do_not_deadlock() -> Result<()> {
-    let cache = larder::cache_aside(numbers(10)).tier(larder::Memory::with_capacity(10)).ttl(MINUTE).build()?;
+    let cache =
+        larder::cache_aside(numbers(10)).tier(larder::Memory::with_capacity(10)).ttl(MINUTE).build()?;
     let writes: Vec<_> = (0..400_u64)
         .map(|n| {
             let cache = cache.clone();

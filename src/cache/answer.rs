@@ -46,7 +46,7 @@ impl<V> Future for Answer<'_, V> {
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let answer = match std::mem::replace(&mut self.0, State::Taken) {
+        match std::mem::replace(&mut self.0, State::Taken) {
             State::Ready(answer) => Poll::Ready(answer),
             State::Later(mut future) => {
                 let answer = future.as_mut().poll(context);
@@ -56,8 +56,7 @@ impl<V> Future for Answer<'_, V> {
                 answer
             }
             State::Taken => Poll::Pending,
-        };
-        answer
+        }
     }
 }
 

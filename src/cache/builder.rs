@@ -223,7 +223,9 @@ impl<K: Key, V: Value> Builder<K, V> {
             wrong.push("there is no tier: add `.tier(Memory::with_capacity(10_000))`".to_owned());
         }
         if self.ttl.is_none() {
-            wrong.push("there is no ttl: add `.ttl(Duration::from_secs(60))`, or how old a value may be".to_owned());
+            wrong.push(
+                "there is no ttl: add `.ttl(Duration::from_secs(60))`, or how old a value may be".to_owned(),
+            );
         }
         if !(0.0..=1.0).contains(&self.jitter) {
             wrong.push(format!("`jitter({})` is not a part: give a number from 0 to 1", self.jitter));
@@ -231,7 +233,9 @@ impl<K: Key, V: Value> Builder<K, V> {
         if let [first, second, ..] = self.shared_tiers[..] {
             wrong.push(format!("`tier({first})` and `tier({second})` are both shared: only one tier can be"));
         }
-        for (setting, deadline) in [("load_deadline", self.load_deadline), ("write_deadline", self.write_deadline)] {
+        for (setting, deadline) in
+            [("load_deadline", self.load_deadline), ("write_deadline", self.write_deadline)]
+        {
             if deadline.is_zero() {
                 wrong.push(format!("`{setting}` is zero: nothing could ever finish"));
             }

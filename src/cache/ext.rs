@@ -11,7 +11,11 @@ pub trait CacheExt<K: Key, V: Value>: Cache<K, V> {
     /// A copy, or else what `load` says, which is kept. Of many who ask for one key, one loads.
     ///
     /// Dropping the future drops the load; whoever waits for it then loads by itself.
-    fn get_or_load<'a, F, Fut, E>(&'a self, key: &'a K, load: F) -> impl Future<Output = Result<Option<V>>> + Send + 'a
+    fn get_or_load<'a, F, Fut, E>(
+        &'a self,
+        key: &'a K,
+        load: F,
+    ) -> impl Future<Output = Result<Option<V>>> + Send + 'a
     where
         F: FnOnce() -> Fut + Send + 'a,
         Fut: Future<Output = Result<Option<V>, E>> + Send + 'a,
@@ -38,14 +42,19 @@ pub trait CacheExt<K: Key, V: Value>: Cache<K, V> {
                 Local::Absent if !options.is_reload() => return Ok(None),
                 _ => {}
             }
-            let load: BoxLoad<'a, V> = Box::new(move || Box::pin(async move { load().await.map_err(Into::into) }));
+            let load: BoxLoad<'a, V> =
+                Box::new(move || Box::pin(async move { load().await.map_err(Into::into) }));
             self.get_or_load_boxed(key, load, options).await
         }
     }
 
     /// Reads the store's value, changes it, and saves what `change` returns; `None` deletes. Atomic within this
     /// process, and within this process only.
-    fn update<'a, F>(&'a self, key: &'a K, change: F) -> impl Future<Output = Result<Written<Option<V>>>> + Send + 'a
+    fn update<'a, F>(
+        &'a self,
+        key: &'a K,
+        change: F,
+    ) -> impl Future<Output = Result<Written<Option<V>>>> + Send + 'a
     where
         F: FnOnce(Option<V>) -> Option<V> + Send + 'a,
     {
@@ -53,7 +62,11 @@ pub trait CacheExt<K: Key, V: Value>: Cache<K, V> {
     }
 
     /// Runs a write of your own, and drops the copies of `keys` after it.
-    fn write<'a, T, F, Fut, E>(&'a self, keys: &'a [K], write: F) -> impl Future<Output = Result<Written<T>>> + Send + 'a
+    fn write<'a, T, F, Fut, E>(
+        &'a self,
+        keys: &'a [K],
+        write: F,
+    ) -> impl Future<Output = Result<Written<T>>> + Send + 'a
     where
         T: Send + 'a,
         F: FnOnce() -> Fut + Send + 'a,

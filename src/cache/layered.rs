@@ -1,7 +1,6 @@
 //! The cache that the builder makes: a read strategy and a write strategy on one engine.
 
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +8,7 @@ use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt};
 use parking_lot::Mutex;
 
-use super::{Answer, BoxChange, BoxLoad, BoxWrite, Cache, Reply};
+use super::{Answer, BoxChange, BoxFuture, BoxLoad, BoxWrite, Cache, Reply};
 use crate::bounds::{Key, Value};
 use crate::engine::{Engine, Leftovers, Local, ReadOptions, Served, WriteOptions, Written};
 use crate::error::{Error, Operation, Result, StoreError};
@@ -57,25 +56,22 @@ impl<K: Key, V: Value> LayeredCache<K, V> {
     /// The loader's failure, or the load deadline.
     #[inline]
     pub fn get<'a>(&'a self, key: &'a K) -> Answer<'a, V> {
-        match self.get_local(key) {
-            Local::Value(value) => Answer::ready(Ok(Some(value))),
-            Local::Absent => Answer::ready(Ok(None)),
-            Local::Unknown => self.get_later(key, ReadOptions::new()),
-        }
+        self.get_with(key, ReadOptions::new())
     }
 
     /// [`get`](Self::get) with options for this call.
     #[inline]
     pub fn get_with<'a>(&'a self, key: &'a K, options: ReadOptions) -> Answer<'a, V> {
-        if options.is_reload() { self.get_later(key, options) } else { self.get_unless_local(key, options) }
-    }
-
-    fn get_unless_local<'a>(&'a self, key: &'a K, options: ReadOptions) -> Answer<'a, V> {
-        match self.get_local(key) {
+        match self.local_unless(options.is_reload(), key) {
             Local::Value(value) => Answer::ready(Ok(Some(value))),
             Local::Absent => Answer::ready(Ok(None)),
             Local::Unknown => self.get_later(key, options),
         }
+    }
+
+    #[inline]
+    fn local_unless(&self, reload: bool, key: &K) -> Local<V> {
+        if reload { Local::Unknown } else { self.get_local(key) }
     }
 
     /// Out of line, so that a hit stays small.
@@ -152,16 +148,21 @@ impl<K: Key, V: Value> LayeredCache<K, V> {
     /// # Errors
     ///
     /// As [`get_or_load`](Self::get_or_load).
-    pub async fn get_or_load_with<F, Fut, E>(&self, key: &K, load: F, options: ReadOptions) -> Result<Option<V>>
+    pub async fn get_or_load_with<F, Fut, E>(
+        &self,
+        key: &K,
+        load: F,
+        options: ReadOptions,
+    ) -> Result<Option<V>>
     where
         F: FnOnce() -> Fut + Send,
         Fut: Future<Output = Result<Option<V>, E>> + Send,
         E: Into<StoreError>,
     {
-        match self.get_local(key) {
-            Local::Value(value) if !options.is_reload() => return Ok(Some(value)),
-            Local::Absent if !options.is_reload() => return Ok(None),
-            _ => {}
+        match self.local_unless(options.is_reload(), key) {
+            Local::Value(value) => return Ok(Some(value)),
+            Local::Absent => return Ok(None),
+            Local::Unknown => {}
         }
         let load = async move || load().await.map_err(Into::into);
         Box::pin(self.load_by_caller(key, move || Box::pin(load()), options)).await
@@ -339,8 +340,7 @@ impl<K, V> fmt::Debug for LayeredCache<K, V> {
     }
 }
 
-type BoxedLoad<'a, V> =
-    Pin<Box<dyn Future<Output = Result<Option<V>, StoreError>> + Send + 'a>>;
+type BoxedLoad<'a, V> = BoxFuture<'a, Result<Option<V>, StoreError>>;
 
 /// A load that can run once, as something that loads.
 struct Once<F>(Mutex<Option<F>>);
@@ -392,7 +392,7 @@ impl<K: Key, V: Value> Cache<K, V> for LayeredCache<K, V> {
         Box::pin(self.get_entry(key))
     }
 
-    fn get_many<'a>(&'a self, keys: &'a [K]) -> Pin<Box<dyn Future<Output = Vec<Result<Option<V>>>> + Send + 'a>> {
+    fn get_many<'a>(&'a self, keys: &'a [K]) -> BoxFuture<'a, Vec<Result<Option<V>>>> {
         Box::pin(self.get_many(keys))
     }
 
@@ -416,11 +416,16 @@ impl<K: Key, V: Value> Cache<K, V> for LayeredCache<K, V> {
         Box::pin(self.close(deadline))
     }
 
-    fn get_or_load_boxed<'a>(&'a self, key: &'a K, load: BoxLoad<'a, V>, options: ReadOptions) -> Answer<'a, V> {
-        match self.get_local(key) {
-            Local::Value(value) if !options.is_reload() => Answer::ready(Ok(Some(value))),
-            Local::Absent if !options.is_reload() => Answer::ready(Ok(None)),
-            _ => Answer::later(self.load_by_caller(key, load, options)),
+    fn get_or_load_boxed<'a>(
+        &'a self,
+        key: &'a K,
+        load: BoxLoad<'a, V>,
+        options: ReadOptions,
+    ) -> Answer<'a, V> {
+        match self.local_unless(options.is_reload(), key) {
+            Local::Value(value) => Answer::ready(Ok(Some(value))),
+            Local::Absent => Answer::ready(Ok(None)),
+            Local::Unknown => Answer::later(self.load_by_caller(key, load, options)),
         }
     }
 

@@ -17,22 +17,24 @@ use crate::error::{Error, ErrorKind, Outcome, Result, StoreError};
 use crate::event::Stats;
 
 pub use answer::Answer;
-pub use builder::{Builder, cache, cache_aside, read_through, read_through_entries, write_around, write_through};
+pub use builder::{
+    Builder, cache, cache_aside, read_through, read_through_entries, write_around, write_through,
+};
 pub use ext::CacheExt;
 pub use layered::LayeredCache;
 pub use registry::Caches;
 
-/// A call under way, on the heap.
-pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
+/// A future on the heap.
+pub type BoxFuture<'a, A> = Pin<Box<dyn Future<Output = A> + Send + 'a>>;
+
+/// A call under way.
+pub type Reply<'a, T> = BoxFuture<'a, Result<T>>;
 
 /// A load that a caller brings along.
-pub type BoxLoad<'a, V> = Box<
-    dyn FnOnce() -> Pin<Box<dyn Future<Output = Result<Option<V>, StoreError>> + Send + 'a>> + Send + 'a,
->;
+pub type BoxLoad<'a, V> = Box<dyn FnOnce() -> BoxFuture<'a, Result<Option<V>, StoreError>> + Send + 'a>;
 
 /// A write that a caller brings along.
-pub type BoxWrite<'a> =
-    Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>> + Send + 'a>;
+pub type BoxWrite<'a> = Box<dyn FnOnce() -> BoxFuture<'a, Result<(), StoreError>> + Send + 'a>;
 
 /// A change of a value that a caller brings along.
 pub type BoxChange<'a, V> = Box<dyn FnOnce(Option<V>) -> Option<V> + Send + 'a>;
@@ -88,7 +90,7 @@ pub trait Cache<K: Key, V: Value>: Send + Sync + 'static {
     }
 
     /// The values of `keys`: a result for each, in their order.
-    fn get_many<'a>(&'a self, keys: &'a [K]) -> Pin<Box<dyn Future<Output = Vec<Result<Option<V>>>> + Send + 'a>> {
+    fn get_many<'a>(&'a self, keys: &'a [K]) -> BoxFuture<'a, Vec<Result<Option<V>>>> {
         Box::pin(async move {
             let mut answers = Vec::with_capacity(keys.len());
             for key in keys {
@@ -132,7 +134,12 @@ pub trait Cache<K: Key, V: Value>: Send + Sync + 'static {
 
     /// What [`CacheExt::get_or_load`] calls: a copy, or else what `load` says, kept for later. Unless overridden,
     /// callers do not share their loads.
-    fn get_or_load_boxed<'a>(&'a self, key: &'a K, load: BoxLoad<'a, V>, options: ReadOptions) -> Answer<'a, V> {
+    fn get_or_load_boxed<'a>(
+        &'a self,
+        key: &'a K,
+        load: BoxLoad<'a, V>,
+        options: ReadOptions,
+    ) -> Answer<'a, V> {
         Answer::later(async move {
             if let Some(value) = self.get_with(key, options).await? {
                 return Ok(Some(value));
@@ -166,6 +173,7 @@ pub trait Cache<K: Key, V: Value>: Send + Sync + 'static {
 }
 
 fn unsupported<'a, T: Send + 'a>(call: &'static str) -> Reply<'a, T> {
-    let error = Error::new(ErrorKind::Unsupported, format!("this implementation of `Cache` does not offer `{call}`"));
+    let error =
+        Error::new(ErrorKind::Unsupported, format!("this implementation of `Cache` does not offer `{call}`"));
     Box::pin(future::ready(Err(error)))
 }

@@ -68,7 +68,8 @@ impl Caches {
     pub async fn close_all(&self, deadline: Duration) -> BTreeMap<String, Result<Leftovers>> {
         let members: Vec<_> =
             self.0.lock().iter().map(|(name, member)| (name.clone(), Arc::clone(member))).collect();
-        let closing = members.iter().map(|(name, member)| async move { (name.clone(), member.close(deadline).await) });
+        let closing =
+            members.iter().map(|(name, member)| async move { (name.clone(), member.close(deadline).await) });
         join_all(closing).await.into_iter().collect()
     }
 }

@@ -48,7 +48,11 @@ impl Leftovers {
 
 impl Background {
     /// Starts a task that outlives its caller. Its chain of nesting is the caller's.
-    pub(crate) fn spawn<F>(self: &Arc<Self>, duty: Duty, task: F) -> Result<tokio::task::JoinHandle<F::Output>>
+    pub(crate) fn spawn<F>(
+        self: &Arc<Self>,
+        duty: Duty,
+        task: F,
+    ) -> Result<tokio::task::JoinHandle<F::Output>>
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {

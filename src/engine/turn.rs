@@ -15,12 +15,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::background::Duty;
+use super::background::{Duty, no_runtime};
 use super::key_locks::{KeyLock, LockId};
 use super::nesting::{self, Under};
 use super::options::WriteOptions;
+use super::search::late;
 use super::written::{Copies, Reached, Written};
-use super::{Engine, closed, no_runtime};
+use super::{Engine, closed};
 use crate::bounds::{Key, Value};
 use crate::error::{Error, ErrorKind, Outcome, Result, StoreError};
 use crate::event::Event;
@@ -28,7 +29,7 @@ use crate::store::{Saved, Store};
 use crate::tier::Hold;
 use crate::time::{self, Timestamp, Unanswered};
 
-/// The sole right, in this process, to write some keys of a cache. See the [module page](self).
+/// The sole right, in this process, to write some keys of a cache: from the wait for other writers to the last copy.
 ///
 /// A strategy receives one and ends it with [`keep`](Self::keep) or [`invalidate`](Self::invalidate). One that is
 /// dropped after its write drops the copies by itself.
@@ -74,7 +75,17 @@ impl<K: Key, V: Value> Turn<K, V> {
             false => Vec::new(),
         };
         let began = engine.context().clock.now();
-        Ok(Self { engine, keys, options, ids, _locks: locks, hold: None, began, stage: Stage::Before, wrote: false })
+        Ok(Self {
+            engine,
+            keys,
+            options,
+            ids,
+            _locks: locks,
+            hold: None,
+            began,
+            stage: Stage::Before,
+            wrote: false,
+        })
     }
 
     /// Claims the keys in every tier: their copies go, and nobody fills them until the turn is over. Needed before a
@@ -104,7 +115,7 @@ impl<K: Key, V: Value> Turn<K, V> {
         let deadline = time::from_now(self.engine.0.setup.load_deadline);
         match time::within(deadline, self.in_chain(store.load(key))).await {
             Ok(loaded) => loaded.map_err(Error::store),
-            Err(Unanswered::Late) => Err(super::late()),
+            Err(Unanswered::Late) => Err(late()),
             Err(Unanswered::NoTimer) => Err(no_runtime()),
         }
     }
@@ -155,7 +166,9 @@ impl<K: Key, V: Value> Turn<K, V> {
             (Some((hold, _)), Ok(key)) if entry.expires_at() > self.began => {
                 self.engine.0.setup.levels.publish(key, hold, &entry).await
             }
-            (Some((hold, _)), _) => self.engine.0.setup.levels.release(&self.keys, hold).await.map(|()| false),
+            (Some((hold, _)), _) => {
+                self.engine.0.setup.levels.release(&self.keys, hold).await.map(|()| false)
+            }
             (None, _) => Ok(false),
         };
         self.engine.0.flights.overtake(&self.keys);
@@ -280,7 +293,9 @@ impl<K: Key, V: Value> Turn<K, V> {
         let Engine(parts) = &self.engine;
         match (&parts.setup.store, &parts.setup.loader) {
             (Some(store), _) => Ok(Arc::clone(store)),
-            (None, Some(_)) => Err(Error::new(ErrorKind::ReadOnly, "this cache stands on a loader and cannot write")),
+            (None, Some(_)) => {
+                Err(Error::new(ErrorKind::ReadOnly, "this cache stands on a loader and cannot write"))
+            }
             (None, None) => Err(Error::new(ErrorKind::NoStore, "this cache has no store")),
         }
     }
@@ -291,9 +306,10 @@ impl<K: Key, V: Value> Turn<K, V> {
 
     fn in_chain<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F, K, V> {
         let number = self.engine.0.number;
-        let chain = self.ids.iter().fold(nesting::chain(), |chain, id| {
-            nesting::extend(chain, Under::Turn(number, *id))
-        });
+        let chain = self
+            .ids
+            .iter()
+            .fold(nesting::chain(), |chain, id| nesting::extend(chain, Under::Turn(number, *id)));
         nesting::scope(chain, future)
     }
 }
@@ -332,7 +348,10 @@ impl<K: Key, V: Value> Drop for Turn<K, V> {
 
 impl<K: Key, V: Value> fmt::Debug for Turn<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Turn").field("keys", &self.keys.len()).field("stage", &self.stage).finish_non_exhaustive()
+        f.debug_struct("Turn")
+            .field("keys", &self.keys.len())
+            .field("stage", &self.stage)
+            .finish_non_exhaustive()
     }
 }
 
@@ -355,7 +374,10 @@ fn repair<K: Key, V: Value>(engine: Engine<K, V>, keys: Vec<K>, moment: Option<I
     _ = background.spawn(Duty::Write, task);
 }
 
-async fn within_deadline<K: Key, V: Value, A>(engine: &Engine<K, V>, wait: impl Future<Output = A>) -> Result<A> {
+async fn within_deadline<K: Key, V: Value, A>(
+    engine: &Engine<K, V>,
+    wait: impl Future<Output = A>,
+) -> Result<A> {
     match time::within(time::from_now(engine.0.setup.write_deadline), wait).await {
         Ok(answer) => Ok(answer),
         Err(Unanswered::Late) => Err(Error::new(
@@ -367,9 +389,15 @@ async fn within_deadline<K: Key, V: Value, A>(engine: &Engine<K, V>, wait: impl 
 }
 
 fn too_slow() -> Error {
-    Error::new(ErrorKind::Timeout, "the store has not answered within the write deadline; it may or may not have the write")
+    Error::new(
+        ErrorKind::Timeout,
+        "the store has not answered within the write deadline; it may or may not have the write",
+    )
 }
 
 fn nested_write() -> Error {
-    Error::new(ErrorKind::Nested, "a write of a key was begun inside a write of the same key, and would wait for itself")
+    Error::new(
+        ErrorKind::Nested,
+        "a write of a key was begun inside a write of the same key, and would wait for itself",
+    )
 }

@@ -47,9 +47,13 @@ fn failure(failure: LoadFailure) -> Error {
         LoadFailure::Store(error) => Error::store(error),
         LoadFailure::WrongLength { asked, answered } => Error::new(
             ErrorKind::WrongLength,
-            format!("the loader was asked for {asked} keys and gave {answered} answers; give one for each, in order"),
+            format!(
+                "the loader was asked for {asked} keys and gave {answered} answers; give one for each, in order"
+            ),
         ),
-        LoadFailure::Spent => Error::new(ErrorKind::Unsupported, "a load that can run once was asked to run again"),
+        LoadFailure::Spent => {
+            Error::new(ErrorKind::Unsupported, "a load that can run once was asked to run again")
+        }
     }
 }
 

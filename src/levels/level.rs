@@ -113,7 +113,9 @@ impl<K: Key, V: Value, T: Tier<K, V>> Levels<K, V> for Level<T, K, V> {
         let purpose = if search.reload { Purpose::Renew } else { Purpose::Fill };
         match self.heard(self.tier.acquire(key, purpose).await) {
             Ok(Acquired::Fresh(entry)) => Ok(self.found(entry)),
-            Ok(Acquired::Granted(lease, stale)) => self.find_with_lease(key, lease, stale.or(old), search).await,
+            Ok(Acquired::Granted(lease, stale)) => {
+                self.find_with_lease(key, lease, stale.or(old), search).await
+            }
             // A writer or another process has the key: what is loaded past it may be old before it is here.
             Ok(Acquired::Busy | Acquired::Held) => {
                 let found = self.below.find(key, old, search).await?;

@@ -83,7 +83,12 @@ pub(crate) struct Context {
 
 impl Context {
     /// Dates an answer to a question asked at `as_of`.
-    pub(crate) fn date<V: Value>(&self, value: Option<V>, as_of: Timestamp, ttl: Option<Duration>) -> Entry<V> {
+    pub(crate) fn date<V: Value>(
+        &self,
+        value: Option<V>,
+        as_of: Timestamp,
+        ttl: Option<Duration>,
+    ) -> Entry<V> {
         self.lifetime.date(value, as_of, ttl, fastrand::f64())
     }
 }
@@ -108,7 +113,10 @@ pub(crate) trait Load<K: Key, V: Value>: Send + Sync {
 /// How asking a loader can fail.
 pub(crate) enum LoadFailure {
     Store(StoreError),
-    WrongLength { asked: usize, answered: usize },
+    WrongLength {
+        asked: usize,
+        answered: usize,
+    },
     /// A loader that can be asked once was asked again.
     Spent,
 }

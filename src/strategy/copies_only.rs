@@ -9,6 +9,7 @@ use crate::error::Result;
 
 /// Copies and nothing else.
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub struct CopiesOnly;
 
 impl CopiesOnly {
@@ -21,7 +22,12 @@ impl CopiesOnly {
 
 #[async_trait]
 impl<K: Key, V: Value> ReadStrategy<K, V> for CopiesOnly {
-    async fn find(&self, engine: &Engine<K, V>, key: &K, _options: &ReadOptions) -> Result<Option<Served<V>>> {
+    async fn find(
+        &self,
+        engine: &Engine<K, V>,
+        key: &K,
+        _options: &ReadOptions,
+    ) -> Result<Option<Served<V>>> {
         engine.copy(key).await
     }
 }

@@ -9,6 +9,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Refuses every put and delete with [`ErrorKind::ReadOnly`]. Copies can still be invalidated.
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub struct ReadOnly;
 
 impl ReadOnly {

@@ -9,6 +9,7 @@ use crate::error::Result;
 
 /// A copy, or else the store's answer, which is kept in every tier.
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub struct ReadThrough;
 
 impl ReadThrough {

@@ -12,6 +12,7 @@ use crate::error::Result;
 /// Between the store's answer and the invalidation a read may still see the old copy; none does after the write has
 /// been answered.
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub struct WriteAround;
 
 impl WriteAround {

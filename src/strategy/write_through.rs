@@ -12,6 +12,7 @@ use crate::error::Result;
 /// The key is held meanwhile, so its copy is away while the store writes: a read in that time asks the store and
 /// keeps nothing.
 #[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
 pub struct WriteThrough;
 
 impl WriteThrough {

@@ -17,6 +17,7 @@ use crate::store::{Loader, Saved, Store};
 
 /// A call of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Call {
     /// [`Loader::load`].
     Load,

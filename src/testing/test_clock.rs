@@ -47,7 +47,9 @@ impl TestClock {
     /// Moves this clock and its clones, and nothing else.
     pub fn advance(&self, duration: Duration) {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        _ = self.ahead.fetch_update(Ordering::AcqRel, Ordering::Acquire, |ahead| Some(ahead.saturating_add(nanos)));
+        _ = self
+            .ahead
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |ahead| Some(ahead.saturating_add(nanos)));
     }
 }
 

@@ -158,8 +158,16 @@ async fn of_two_writers_nobody_publishes<T: Tier<u64, String>>(tier: T) -> Resul
     let (first, second) = (Hold::unique(), Hold::unique());
     tier.hold_many(&[KEY], first, LONG).await?;
     tier.hold_many(&[KEY], second, LONG).await?;
-    assert_eq!(tier.publish(&KEY, second, &entry("v3", 3)).await?, Filled::Refused, "the first writer is still here");
-    assert_eq!(tier.publish(&KEY, first, &entry("v2", 2)).await?, Filled::Refused, "the second writer was here");
+    assert_eq!(
+        tier.publish(&KEY, second, &entry("v3", 3)).await?,
+        Filled::Refused,
+        "the first writer is still here"
+    );
+    assert_eq!(
+        tier.publish(&KEY, first, &entry("v2", 2)).await?,
+        Filled::Refused,
+        "the second writer was here"
+    );
     assert_eq!(copy(&tier, KEY).await?, None, "no copy says which write the store took last");
     Ok(())
 }
@@ -168,7 +176,11 @@ async fn an_invalidation_spoils_a_hold<T: Tier<u64, String>>(tier: T) -> Result<
     let hold = Hold::unique();
     tier.hold_many(&[KEY], hold, LONG).await?;
     tier.invalidate_many(&[KEY]).await?;
-    assert_eq!(tier.publish(&KEY, hold, &entry("v2", 2)).await?, Filled::Refused, "somebody else wrote meanwhile");
+    assert_eq!(
+        tier.publish(&KEY, hold, &entry("v2", 2)).await?,
+        Filled::Refused,
+        "somebody else wrote meanwhile"
+    );
     assert_eq!(copy(&tier, KEY).await?, None);
     Ok(())
 }
@@ -189,7 +201,11 @@ async fn a_hold_ends_by_itself<T: Tier<u64, String>>(tier: T) -> Result<()> {
     tokio::time::sleep(Duration::from_millis(150)).await;
     let reader = lease(&tier, KEY).await?;
     _ = tier.fill(&KEY, reader, &entry("v1", 1)).await?;
-    assert_eq!(tier.publish(&KEY, hold, &entry("v2", 2)).await?, Filled::Refused, "a hold that has ended is no hold");
+    assert_eq!(
+        tier.publish(&KEY, hold, &entry("v2", 2)).await?,
+        Filled::Refused,
+        "a hold that has ended is no hold"
+    );
     assert_eq!(copy(&tier, KEY).await?, None, "what was filled meanwhile may have missed the write");
     Ok(())
 }

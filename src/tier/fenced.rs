@@ -87,7 +87,10 @@ impl<K: Key, V: Value, M: LocalMap<K, V>> Fenced<K, V, M> {
     /// Whether the map has an answer to a later question than `entry` is: a load that was given up, and came in
     /// after the one that replaced it, must not put its older answer in the place of the newer.
     fn has_newer(&self, key: &K, entry: &Entry<V>) -> bool {
-        self.map.get(key).and_then(|stored| self.usable(stored)).is_some_and(|here| here.as_of() > entry.as_of())
+        self.map
+            .get(key)
+            .and_then(|stored| self.usable(stored))
+            .is_some_and(|here| here.as_of() > entry.as_of())
     }
 
     fn hold_now(&self, keys: &[K], hold: Hold, lifetime: Duration) {

@@ -31,7 +31,11 @@ pub struct MokaMap<K, V>(moka::sync::Cache<K, Stored<V>, foldhash::fast::RandomS
 
 impl<K: Key, V: Value> MokaMap<K, V> {
     fn with_capacity(entries: u64) -> Self {
-        Self(moka::sync::Cache::builder().max_capacity(entries).build_with_hasher(foldhash::fast::RandomState::default()))
+        Self(
+            moka::sync::Cache::builder()
+                .max_capacity(entries)
+                .build_with_hasher(foldhash::fast::RandomState::default()),
+        )
     }
 }
 

@@ -96,6 +96,7 @@ pub enum Acquired<V> {
 /// The answer to [`Tier::fill`] and [`Tier::publish`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[must_use]
+#[non_exhaustive]
 pub enum Filled {
     /// The tier has the entry, or has evicted it again for want of room.
     Stored,
@@ -141,7 +142,12 @@ pub trait Tier<K: Key, V: Value>: Send + Sync + 'static {
     }
 
     /// Gives a lease back after a failed load; the copy stays, and nobody need try again for `back_off`.
-    fn abandon(&self, _key: &K, _lease: Lease, _back_off: Duration) -> impl Future<Output = Result<()>> + Send {
+    fn abandon(
+        &self,
+        _key: &K,
+        _lease: Lease,
+        _back_off: Duration,
+    ) -> impl Future<Output = Result<()>> + Send {
         async { Ok(()) }
     }
 
@@ -154,7 +160,12 @@ pub trait Tier<K: Key, V: Value>: Send + Sync + 'static {
 
     /// Claims `keys` for a writer: drops their copies, destroys their leases, and lets nobody fill them until the
     /// hold is released or published, at the longest for `lifetime`.
-    fn hold_many(&self, keys: &[K], hold: Hold, lifetime: Duration) -> impl Future<Output = Result<()>> + Send;
+    fn hold_many(
+        &self,
+        keys: &[K],
+        hold: Hold,
+        lifetime: Duration,
+    ) -> impl Future<Output = Result<()>> + Send;
 
     /// Ends a hold and leaves no copy behind.
     fn release_many(&self, keys: &[K], hold: Hold) -> impl Future<Output = Result<()>> + Send;

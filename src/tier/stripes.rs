@@ -121,7 +121,8 @@ impl Stripe {
     /// A hold that had ended by itself is gone, and a reader may have filled since: that answer is destroyed too.
     pub(super) fn end_hold(&mut self, fingerprint: Fingerprint, hold: Hold, now: Instant) -> bool {
         self.drop_ended(now);
-        let mine = self.claims.iter().position(|claim| claim.fingerprint == fingerprint && claim.hold == hold);
+        let mine =
+            self.claims.iter().position(|claim| claim.fingerprint == fingerprint && claim.hold == hold);
         let sole = mine.is_some_and(|at| !self.claims.swap_remove(at).contended);
         if !sole {
             self.invalidate(fingerprint);

@@ -115,20 +115,18 @@ async fn ask(blog: &dyn Blog, request: &Request) -> (Instant, Answer) {
         Request::View(post) => {
             let page = blog.page(*post).await;
             let ended = Instant::now();
-            (ended, page.map_or_else(failed, |page| page.map_or(Answer::NoPage, fingerprint)))
+            let answer =
+                page.map(|page| page.map_or(Answer::NoPage, |html| Answer::Page(Fingerprint::of(&html))));
+            (ended, answer.unwrap_or_else(|error| failed(&error)))
         }
         Request::Comment { post, author, text } => {
             let comment = blog.comment(*post, *author, text).await;
-            (Instant::now(), comment.map_or_else(failed, Answer::Comment))
+            (Instant::now(), comment.map_or_else(|error| failed(&error), Answer::Comment))
         }
     }
 }
 
-fn fingerprint(html: String) -> Answer {
-    Answer::Page(Fingerprint::of(&html))
-}
-
-fn failed(error: anyhow::Error) -> Answer {
+fn failed(error: &anyhow::Error) -> Answer {
     Answer::Failed(format!("{error:#}"))
 }
 

@@ -15,6 +15,12 @@ const BUSY: f64 = 0.7;
 
 pub(crate) fn verdict(measured: &[Measured], cores: usize) -> String {
     let version = |name: &str| measured.iter().find(|measured| measured.version.starts_with(name));
+    if let Some(wrong) = measured.iter().find(|measured| !measured.faults.is_empty()) {
+        return format!(
+            "{} answered with something else than the database holds: however fast, it proves nothing. Mend it first.",
+            wrong.version
+        );
+    }
     let Some(mended) = version("V1") else {
         return "V1 was not run, so this run cannot say whether a cache is needed.".to_owned();
     };
@@ -184,6 +190,13 @@ mod tests {
     fn a_cache_that_does_not_solve_it_is_not_praised() {
         let said = verdict(&[overrun("V1"), overrun("V2")], 2);
         assert!(said.contains("does not solve it"), "{said}");
+    }
+
+    #[test]
+    fn a_version_that_answers_wrong_proves_nothing() {
+        let wrong = Measured { faults: vec!["a page of post 1 lacked a comment".to_owned()], ..fine("V2") };
+        let said = verdict(&[overrun("V1"), wrong], 2);
+        assert!(said.starts_with("V2 answered with something else"), "{said}");
     }
 
     #[test]

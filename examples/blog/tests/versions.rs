@@ -14,19 +14,19 @@ fn command(args: &str) -> Command {
 }
 
 fn blog(args: &str) -> Output {
-    command(args).output().unwrap()
+    command(args).output().expect("the program starts")
 }
 
 fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
+    String::from_utf8(output.stderr.clone()).expect("text")
 }
 
 fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
+    String::from_utf8(output.stdout.clone()).expect("text")
 }
 
 fn with_database(args: &str, path: &Path) -> Output {
-    command(args).arg("--database").arg(path).output().unwrap()
+    command(args).arg("--database").arg(path).output().expect("the program starts")
 }
 
 #[test]

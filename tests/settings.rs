@@ -1,0 +1,143 @@
+//! A cache is not built on a guess: `build` names every setting that is missing and every one that cannot be meant, all
+//! in one error, and says of which cache.
+
+use std::time::Duration;
+
+use larder::testing::FakeStore;
+use larder::tier::{Acquired, Filled, Hold, Lease, Purpose};
+use larder::{Builder, Entry, Error, ErrorKind, Memory, Operation, Result, Tier};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn posts() -> Builder<u64, String> {
+    larder::cache_aside(FakeStore::new()).name("posts")
+}
+
+/// What `build` says against `builder`: an error of the right kind, cache and operation.
+fn refusal(builder: Builder<u64, String>) -> Error {
+    let error = builder.build().expect_err("these settings are refused");
+    assert_eq!(error.kind(), ErrorKind::Settings);
+    assert_eq!(error.operation(), Some(Operation::Build));
+    assert_eq!(error.cache(), Some("posts"));
+    assert!(!error.is_retryable(), "the same settings are wrong next time too");
+    error
+}
+
+fn assert_names(error: &Error, settings: &[&str]) {
+    let text = error.to_string();
+    for setting in settings {
+        assert!(text.contains(setting), "{setting} is not named in: {text}");
+    }
+}
+
+/// A tier that claims to be shared with other processes. It is never asked for anything.
+struct Shared(&'static str);
+
+impl Tier<u64, String> for Shared {
+    fn name(&self) -> &'static str {
+        self.0
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    async fn get_many(&self, keys: &[u64]) -> Result<Vec<Option<Entry<String>>>> {
+        Ok(vec![None; keys.len()])
+    }
+
+    async fn acquire(&self, _key: &u64, _purpose: Purpose) -> Result<Acquired<String>> {
+        Ok(Acquired::Busy)
+    }
+
+    async fn fill(&self, _key: &u64, _lease: Lease, _entry: &Entry<String>) -> Result<Filled> {
+        Ok(Filled::Refused)
+    }
+
+    async fn invalidate_many(&self, _keys: &[u64]) -> Result<()> {
+        Ok(())
+    }
+
+    async fn hold_many(&self, _keys: &[u64], _hold: Hold, _lifetime: Duration) -> Result<()> {
+        Ok(())
+    }
+
+    async fn release_many(&self, _keys: &[u64], _hold: Hold) -> Result<()> {
+        Ok(())
+    }
+
+    async fn publish(&self, _key: &u64, _hold: Hold, _entry: &Entry<String>) -> Result<Filled> {
+        Ok(Filled::Refused)
+    }
+
+    async fn clear(&self) -> Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_tier_and_a_ttl_are_all_that_a_cache_needs() {
+    assert!(posts().tier(Memory::with_capacity(10)).ttl(MINUTE).build().is_ok());
+}
+
+#[test]
+fn a_cache_without_a_tier_is_refused() {
+    let error = refusal(posts().ttl(MINUTE));
+    assert_names(&error, &["no tier", ".tier("]);
+    assert!(!error.to_string().contains("no ttl"), "nothing else is wrong: {error}");
+}
+
+#[test]
+fn a_cache_without_a_ttl_is_refused() {
+    let error = refusal(posts().tier(Memory::with_capacity(10)));
+    assert_names(&error, &["no ttl", ".ttl("]);
+    assert!(!error.to_string().contains("no tier"), "nothing else is wrong: {error}");
+}
+
+#[test]
+fn a_jitter_that_is_not_a_part_is_refused() {
+    for jitter in [f64::NAN, -1.0, -f64::MIN_POSITIVE, 1.0 + f64::EPSILON, 2.0, f64::INFINITY, f64::NEG_INFINITY] {
+        let error = refusal(posts().tier(Memory::with_capacity(10)).ttl(MINUTE).jitter(jitter));
+        assert_names(&error, &[&format!("jitter({jitter})"), "from 0 to 1"]);
+    }
+    for jitter in [0.0, 0.1, 1.0] {
+        assert!(posts().tier(Memory::with_capacity(10)).ttl(MINUTE).jitter(jitter).build().is_ok(), "{jitter}");
+    }
+}
+
+#[test]
+fn a_deadline_of_zero_is_refused() {
+    let usual = || posts().tier(Memory::with_capacity(10)).ttl(MINUTE);
+    let error = refusal(usual().load_deadline(Duration::ZERO));
+    assert_names(&error, &["`load_deadline`"]);
+    assert!(!error.to_string().contains("write_deadline"), "nothing else is wrong: {error}");
+    let error = refusal(usual().write_deadline(Duration::ZERO));
+    assert_names(&error, &["`write_deadline`"]);
+    assert!(!error.to_string().contains("load_deadline"), "nothing else is wrong: {error}");
+}
+
+#[test]
+fn a_second_shared_tier_is_refused() {
+    let usual = || posts().tier(Memory::with_capacity(10)).ttl(MINUTE);
+    let error = refusal(usual().tier(Shared("redis")).tier(Shared("valkey")));
+    assert_names(&error, &["tier(redis)", "tier(valkey)", "shared"]);
+    assert!(usual().tier(Memory::with_capacity(100)).tier(Shared("redis")).build().is_ok(), "one is not too many");
+}
+
+#[test]
+fn all_that_is_wrong_is_said_at_once() {
+    assert_names(&refusal(posts()), &["no tier", "no ttl"]);
+    let all = posts()
+        .tier(Shared("redis"))
+        .tier(Shared("valkey"))
+        .jitter(2.0)
+        .load_deadline(Duration::ZERO)
+        .write_deadline(Duration::ZERO);
+    assert_names(&refusal(all), &["no ttl", "jitter(2)", "shared", "`load_deadline`", "`write_deadline`"]);
+}
+
+#[test]
+fn the_error_reads_as_one_sentence_about_this_cache() {
+    let error = refusal(posts().ttl(MINUTE));
+    assert!(error.to_string().starts_with("cache `posts`: build: "), "{error}");
+}
