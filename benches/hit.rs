@@ -123,7 +123,7 @@ fn cases() -> Vec<Case> {
                 runtime.block_on(async {
                     for $key in keys.visit(hits) {
                         let $key = black_box($key);
-                        black_box($get);
+                        _ = black_box($get);
                     }
                 });
             })

@@ -37,6 +37,11 @@ impl Written {
         Self { output: (), reached, copies }
     }
 
+    /// What a [`Cache`](crate::Cache) of your own answers that has no store behind it.
+    pub const fn copies_only() -> Self {
+        Self::new(Reached::CopiesOnly, Copies::Kept)
+    }
+
     /// After a write of the caller's own through some other [`Cache`](crate::Cache).
     pub(crate) const fn after_write(copies_dropped: bool) -> Self {
         Self::new(Reached::Store, if copies_dropped { Copies::Dropped } else { Copies::Pending })

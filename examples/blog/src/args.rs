@@ -29,11 +29,11 @@ pub(crate) struct Args {
     authors: u32,
 
     /// Requests per second, on average; readers do not wait for one another
-    #[arg(long, value_name = "PER_SECOND", allow_negative_numbers = true, default_value_t = 400.0, value_parser = rate)]
+    #[arg(long, value_name = "PER_SECOND", allow_negative_numbers = true, default_value_t = 500.0, value_parser = rate)]
     rate: f64,
 
     /// For how long requests arrive
-    #[arg(long, allow_negative_numbers = true, default_value_t = 6.0, value_parser = seconds)]
+    #[arg(long, allow_negative_numbers = true, default_value_t = 5.0, value_parser = seconds)]
     seconds: f64,
 
     /// How many requests arrive (in place of --seconds)
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn everything_has_a_default() {
         let settings = parse_line("").unwrap();
-        assert_eq!(settings.requests as f64, settings.rate * 6.0);
+        assert_eq!(settings.requests as f64, settings.rate * 5.0);
         assert_eq!(settings.versions, [Version::V0, Version::V1, Version::V2]);
         assert_eq!(settings.database, None);
     }

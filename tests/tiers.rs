@@ -1,0 +1,107 @@
+//! Several tiers: the fastest answers, those above keep what those below had, and one that fails is a miss.
+
+mod support;
+
+use std::time::Duration;
+
+use larder::testing::{Faults, Faulty, TestClock};
+use larder::{Copies, LayeredCache, Local, Memory, Result};
+use support::{MINUTE, numbers};
+
+/// Memory over a slow, failing-on-command tier below, over a store with ten rows.
+fn two_tiers() -> Result<(LayeredCache<u64, u64>, larder::testing::FakeStore<u64, u64>, Faults)> {
+    let store = numbers(10);
+    let below = Faulty::new(Memory::with_capacity(1000));
+    let faults = below.faults();
+    let cache = larder::write_through(store.clone())
+        .tier(Memory::with_capacity(1))
+        .tier(below)
+        .ttl(MINUTE)
+        .jitter(0.0)
+        .clock(TestClock::new())
+        .build()?;
+    Ok((cache, store, faults))
+}
+
+/// The upper tier has room for one: reading another key again and again crowds `key` out.
+async fn crowd_out(cache: &LayeredCache<u64, u64>, key: u64) -> Result<()> {
+    for other in (0..10).filter(|other| *other != key) {
+        for _ in 0..20 {
+            cache.get(&other).await?;
+        }
+    }
+    for _ in 0..500 {
+        if cache.get_local(&key) == Local::Unknown {
+            return Ok(());
+        }
+        cache.get(&((key + 1) % 10)).await?;
+    }
+    panic!("the upper tier kept two entries in room for one");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_below_saves_the_load_and_is_lifted() -> Result<()> {
+    let (cache, store, _) = two_tiers()?;
+    cache.get(&7).await?;
+    crowd_out(&cache, 7).await?;
+    let loads = store.loads();
+    let served = cache.get_entry(&7).await?.expect("there is a store");
+    assert_eq!((served.value(), served.tier()), (Some(&7), Some("memory")));
+    assert_eq!(store.loads(), loads);
+    Ok(())
+}
+
+/// The peer's bug: a promoted copy began a new life.
+#[tokio::test(start_paused = true)]
+async fn a_lifted_copy_keeps_its_age() -> Result<()> {
+    let (cache, _, _) = two_tiers()?;
+    cache.get(&7).await?;
+    tokio::time::advance(MINUTE * 3 / 4).await;
+    crowd_out(&cache, 7).await?;
+    let served = cache.get_entry(&7).await?.expect("there is a store");
+    assert_eq!(served.age(), MINUTE * 3 / 4);
+    tokio::time::advance(MINUTE / 4).await;
+    assert_eq!(cache.get_local(&7), Local::Unknown, "the whole life is over");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tier_that_fails_is_a_miss_and_the_others_go_on() -> Result<()> {
+    let (cache, _, faults) = two_tiers()?;
+    faults.fail(true);
+    assert_eq!(cache.get(&7).await?, Some(7));
+    assert!(cache.stats().tier_failures > 0);
+    assert_eq!(cache.get_local(&7), Local::Value(7));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_whose_copies_cannot_be_dropped_says_so_and_drops_them_later() -> Result<()> {
+    let store = numbers(10);
+    let tier = Faulty::new(Memory::with_capacity(1000));
+    let faults = tier.faults();
+    let cache =
+        larder::cache_aside(store.clone()).tier(tier).ttl(MINUTE * 60).clock(TestClock::new()).build()?;
+    cache.get(&7).await?;
+    faults.fail(true);
+    let written = cache.put(&7, 70).await?;
+    assert_eq!(written.copies(), Copies::Pending);
+    assert!(cache.invalidate(&7).await.is_err(), "an invalidation that failed is an error");
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    faults.fail(false);
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    assert_eq!(cache.get(&7).await?, Some(70));
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_through_that_cannot_claim_its_key_writes_nothing() -> Result<()> {
+    let (cache, store, faults) = two_tiers()?;
+    faults.fail(true);
+    assert!(cache.put(&7, 70).await.is_err());
+    assert_eq!(store.row(&7), Some(7));
+    faults.fail(false);
+    assert_eq!(cache.put(&7, 70).await?.copies(), Copies::Kept);
+    assert_eq!(cache.get(&7).await?, Some(70));
+    Ok(())
+}
