@@ -82,7 +82,8 @@ impl Case {
 }
 
 fn bare(keys: &Keys) -> Bare {
-    let bare: Bare = moka::sync::Cache::builder().max_capacity(CAPACITY).build_with_hasher(RandomState::default());
+    let bare: Bare =
+        moka::sync::Cache::builder().max_capacity(CAPACITY).build_with_hasher(RandomState::default());
     keys.keys.iter().for_each(|key| bare.insert(key.clone(), post()));
     assert!(keys.keys.iter().all(|key| bare.get(key).is_some()), "every key is resident");
     bare

@@ -95,12 +95,13 @@ impl fmt::Display for Operation {
 #[derive(Clone)]
 pub struct Error(Arc<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
     operation: Option<Operation>,
     cache: Option<Arc<str>>,
     detail: Cow<'static, str>,
-    source: Option<Source>,
+    source: Option<Arc<Source>>,
 }
 
 /// Where an error came from: the store, with what it knows of the outcome, or anything else.
@@ -118,7 +119,7 @@ impl Error {
     /// The error of a tier's own client, for those who write a [`Tier`](crate::tier::Tier).
     pub fn tier(source: impl Into<BoxError>) -> Self {
         let mut error = Self::new(ErrorKind::Tier, "the tier failed");
-        error.inner().source = Some(Source::Other(source.into()));
+        error.inner().source = Some(Arc::new(Source::Other(source.into())));
         error
     }
 
@@ -143,7 +144,7 @@ impl Error {
     /// What the store said of a failed call, for errors of kind [`ErrorKind::Store`].
     #[must_use]
     pub fn store_error(&self) -> Option<&StoreError> {
-        match &self.0.source {
+        match self.0.source.as_deref() {
             Some(Source::Store(error)) => Some(error),
             _ => None,
         }
@@ -152,7 +153,7 @@ impl Error {
     /// The cause as the type that the store or the tier reported, if it is an `E`.
     #[must_use]
     pub fn downcast_ref<E: StdError + 'static>(&self) -> Option<&E> {
-        match &self.0.source {
+        match self.0.source.as_deref() {
             Some(Source::Store(error)) => error.downcast_ref(),
             Some(Source::Other(error)) => error.downcast_ref(),
             None => None,
@@ -176,7 +177,7 @@ impl Error {
             return own.clone();
         }
         let mut ours = Self::new(ErrorKind::Store, "the store failed");
-        ours.inner().source = Some(Source::Store(error));
+        ours.inner().source = Some(Arc::new(Source::Store(error)));
         ours
     }
 
@@ -198,20 +199,9 @@ impl Error {
         self
     }
 
-    /// The parts, to be changed: in place while nobody else holds the error, else in a copy that keeps the old one
-    /// as its source.
+    /// The parts, to be changed: in place while nobody else holds the error, else in a copy.
     fn inner(&mut self) -> &mut Inner {
-        if Arc::get_mut(&mut self.0).is_none() {
-            let shared = self.clone();
-            self.0 = Arc::new(Inner {
-                kind: shared.kind(),
-                operation: shared.0.operation,
-                cache: shared.0.cache.clone(),
-                detail: shared.0.detail.clone(),
-                source: Some(Source::Other(Box::new(shared))),
-            });
-        }
-        Arc::get_mut(&mut self.0).expect("just made, so nobody else holds it")
+        Arc::make_mut(&mut self.0)
     }
 }
 
@@ -241,7 +231,7 @@ impl fmt::Debug for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        match &self.0.source {
+        match self.0.source.as_deref() {
             Some(Source::Store(error)) => Some(&*error.source),
             Some(Source::Other(error)) => Some(&**error),
             None => None,

@@ -15,8 +15,17 @@ pub enum Event<'a> {
         /// The tier's name.
         tier: &'static str,
     },
+    /// A read was answered by a copy past its ttl, within the window of stale use.
+    StaleHit {
+        /// The tier's name.
+        tier: &'static str,
+    },
     /// A read found no usable copy.
     Miss,
+    /// A copy is being renewed behind a reader's back.
+    Refresh,
+    /// A copy could not be renewed; the next try waits for the back-off.
+    RefreshFailed,
     /// A read waited for a load that another read had begun.
     Coalesced,
     /// The loader was asked for a key, and answered.
@@ -64,16 +73,22 @@ pub trait Observer: Send + Sync + 'static {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
-    /// Reads answered by a copy.
+    /// Reads answered by a copy, stale ones included.
     pub hits: u64,
+    /// Reads answered by a copy past its ttl.
+    pub stale_hits: u64,
     /// Reads that found no usable copy, those that waited for another's load included.
     pub misses: u64,
     /// Reads that waited for a load that another read had begun.
     pub coalesced: u64,
-    /// Answers of the loader.
+    /// Keys that the loader answered.
     pub loads: u64,
-    /// Failures of the loader.
+    /// Keys that the loader failed.
     pub load_failures: u64,
+    /// Copies that were renewed, or tried to be, behind a reader's back.
+    pub refreshes: u64,
+    /// Those of them that failed.
+    pub refresh_failures: u64,
     /// Loaded answers that were not kept, because a write came between.
     pub fills_refused: u64,
     /// Writes that the store has.
@@ -140,10 +155,13 @@ impl fmt::Debug for Events {
 #[derive(Clone, Copy)]
 enum Counter {
     Hits,
+    StaleHits,
     Misses,
     Coalesced,
     Loads,
     LoadFailures,
+    Refreshes,
+    RefreshFailures,
     FillsRefused,
     Writes,
     WriteFailures,
@@ -173,7 +191,13 @@ impl Counters {
     fn count(&self, event: &Event<'_>) {
         match event {
             Event::Hit { .. } => self.add(Counter::Hits, 1),
+            Event::StaleHit { .. } => {
+                self.add(Counter::Hits, 1);
+                self.add(Counter::StaleHits, 1);
+            }
             Event::Miss => self.add(Counter::Misses, 1),
+            Event::Refresh => self.add(Counter::Refreshes, 1),
+            Event::RefreshFailed => self.add(Counter::RefreshFailures, 1),
             Event::Coalesced => self.add(Counter::Coalesced, 1),
             Event::Loaded => self.add(Counter::Loads, 1),
             Event::LoadFailed { .. } => self.add(Counter::LoadFailures, 1),
@@ -197,10 +221,13 @@ impl Counters {
         };
         Stats {
             hits: sum(Counter::Hits),
+            stale_hits: sum(Counter::StaleHits),
             misses: sum(Counter::Misses),
             coalesced: sum(Counter::Coalesced),
             loads: sum(Counter::Loads),
             load_failures: sum(Counter::LoadFailures),
+            refreshes: sum(Counter::Refreshes),
+            refresh_failures: sum(Counter::RefreshFailures),
             fills_refused: sum(Counter::FillsRefused),
             writes: sum(Counter::Writes),
             write_failures: sum(Counter::WriteFailures),

@@ -67,8 +67,9 @@ pub mod time;
 
 pub use bounds::{Key, Value};
 pub use cache::{
-    Answer, BoxChange, BoxFuture, BoxLoad, BoxWrite, Builder, Cache, CacheExt, Caches, LayeredCache, Reply,
-    cache, cache_aside, read_through, read_through_entries, write_around, write_through,
+    Answer, BoxChange, BoxFuture, BoxLoad, BoxLoadMany, BoxWrite, Builder, Cache, CacheExt, Caches,
+    FunctionCall, LayeredCache, Reply, Wrapped, cache, cache_aside, read_through, read_through_entries,
+    write_around, write_through,
 };
 pub use engine::{
     Copies, Engine, Leftovers, Local, Reached, ReadOptions, Served, Turn, WriteOptions, Written,
@@ -77,9 +78,11 @@ pub use entry::{Entry, Freshness};
 pub use error::{BoxError, Error, ErrorKind, Fault, Operation, Outcome, Result, StoreError};
 pub use event::{Event, Observer, Stats};
 pub use store::{Change, EntryLoader, LoadRequest, Loaded, Loader, Saved, Store, load_fn, store_fn};
-pub use tier::Tier;
 #[cfg(feature = "memory")]
-pub use tier::{Fenced, Memory};
+pub use tier::Memory;
+#[cfg(feature = "quick-cache")]
+pub use tier::Quick;
+pub use tier::{Fenced, Tier};
 pub use time::{Clock, SystemClock, Timestamp};
 
 /// The README's examples, compiled and run with the doc tests.

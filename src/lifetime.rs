@@ -1,4 +1,4 @@
-//! How long an answer may be used: ttl, absent ttl, jitter.
+//! How long an answer may be used: ttl, absent ttl, the window of stale use, jitter.
 
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ pub(crate) struct Lifetime {
     pub(crate) ttl: Duration,
     /// The same for "the store has none"; `None`: absences are not kept.
     pub(crate) absent_ttl: Option<Duration>,
+    /// For how long after its ttl a value may be served while it is renewed.
+    pub(crate) stale: Duration,
     /// By which part of itself a life may be shortened, 0 to 1.
     pub(crate) jitter: f64,
 }
@@ -30,12 +32,13 @@ impl Lifetime {
         own_ttl: Option<Duration>,
         luck: f64,
     ) -> Entry<V> {
-        let ttl = match &value {
-            Some(_) => own_ttl.unwrap_or(self.ttl),
-            None => self.absent_ttl.unwrap_or(Duration::ZERO),
+        let (ttl, stale) = match &value {
+            Some(_) => (own_ttl.unwrap_or(self.ttl), self.stale),
+            None => (self.absent_ttl.unwrap_or(Duration::ZERO), Duration::ZERO),
         };
-        let expires_at = as_of.after(self.shorten(ttl, luck));
-        Entry::new(value, as_of, expires_at, expires_at)
+        let stale = if ttl.is_zero() { Duration::ZERO } else { stale };
+        let fresh_until = as_of.after(self.shorten(ttl, luck));
+        Entry::new(value, as_of, fresh_until, fresh_until.after(stale))
     }
 
     fn shorten(&self, ttl: Duration, luck: f64) -> Duration {
@@ -53,7 +56,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn lifetime(jitter: f64) -> Lifetime {
-        Lifetime { ttl: Duration::from_secs(100), absent_ttl: None, jitter }
+        Lifetime { ttl: Duration::from_secs(100), absent_ttl: None, stale: Duration::ZERO, jitter }
     }
 
     #[test]
@@ -62,6 +65,22 @@ mod tests {
         assert!(!entry.is_fresh(Timestamp::ZERO));
         let remembering = Lifetime { absent_ttl: Some(Duration::from_secs(1)), ..lifetime(0.0) };
         assert!(remembering.date::<u8>(None, Timestamp::ZERO, None, 0.0).is_fresh(Timestamp::ZERO));
+    }
+
+    #[test]
+    fn only_a_value_may_be_used_stale() {
+        let kind = Lifetime {
+            stale: Duration::from_secs(50),
+            absent_ttl: Some(Duration::from_secs(100)),
+            ..lifetime(0.0)
+        };
+        let at = |secs| Timestamp::ZERO.after(Duration::from_secs(secs));
+        let value = kind.date(Some(1), Timestamp::ZERO, None, 0.0);
+        assert_eq!((value.fresh_until(), value.expires_at()), (at(100), at(150)));
+        let absence = kind.date::<u8>(None, Timestamp::ZERO, None, 0.0);
+        assert_eq!((absence.fresh_until(), absence.expires_at()), (at(100), at(100)));
+        let not_kept = kind.date(Some(1), Timestamp::ZERO, Some(Duration::ZERO), 0.0);
+        assert_eq!(not_kept.expires_at(), Timestamp::ZERO);
     }
 
     #[test]

@@ -17,7 +17,10 @@ struct Seconds(Arc<AtomicU64>);
 
 #[async_trait]
 impl EntryLoader<u64, u64> for Seconds {
-    async fn load_entries(&self, requests: &[LoadRequest<'_, u64, u64>]) -> Vec<Result<Loaded<u64>, StoreError>> {
+    async fn load_entries(
+        &self,
+        requests: &[LoadRequest<'_, u64, u64>],
+    ) -> Vec<Result<Loaded<u64>, StoreError>> {
         let answer = |request: &LoadRequest<'_, u64, u64>| {
             let ttl = Duration::from_secs(*request.key());
             let loaded = match request.previous() {
@@ -71,7 +74,10 @@ struct Wrong(usize);
 
 #[async_trait]
 impl EntryLoader<u64, u64> for Wrong {
-    async fn load_entries(&self, _requests: &[LoadRequest<'_, u64, u64>]) -> Vec<Result<Loaded<u64>, StoreError>> {
+    async fn load_entries(
+        &self,
+        _requests: &[LoadRequest<'_, u64, u64>],
+    ) -> Vec<Result<Loaded<u64>, StoreError>> {
         (0..self.0).map(|_| Ok(Loaded::value(1))).collect()
     }
 }

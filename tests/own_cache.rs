@@ -14,7 +14,8 @@ use support::{numbers, usual};
 #[tokio::test(start_paused = true)]
 async fn a_dyn_cache_does_all_that_a_concrete_one_does() -> Result<()> {
     let store = numbers(10);
-    let cache: Arc<dyn Cache<u64, u64>> = Arc::new(usual(larder::write_through(store.clone())).name("numbers").build()?);
+    let cache: Arc<dyn Cache<u64, u64>> =
+        Arc::new(usual(larder::write_through(store.clone())).name("numbers").build()?);
     assert_eq!(cache.name(), "numbers");
     assert_eq!(cache.get(&1).await?, Some(1));
     assert_eq!(cache.get_local(&1), Local::Value(1));

@@ -96,12 +96,17 @@ fn a_cache_without_a_ttl_is_refused() {
 
 #[test]
 fn a_jitter_that_is_not_a_part_is_refused() {
-    for jitter in [f64::NAN, -1.0, -f64::MIN_POSITIVE, 1.0 + f64::EPSILON, 2.0, f64::INFINITY, f64::NEG_INFINITY] {
+    for jitter in
+        [f64::NAN, -1.0, -f64::MIN_POSITIVE, 1.0 + f64::EPSILON, 2.0, f64::INFINITY, f64::NEG_INFINITY]
+    {
         let error = refusal(posts().tier(Memory::with_capacity(10)).ttl(MINUTE).jitter(jitter));
         assert_names(&error, &[&format!("jitter({jitter})"), "from 0 to 1"]);
     }
     for jitter in [0.0, 0.1, 1.0] {
-        assert!(posts().tier(Memory::with_capacity(10)).ttl(MINUTE).jitter(jitter).build().is_ok(), "{jitter}");
+        assert!(
+            posts().tier(Memory::with_capacity(10)).ttl(MINUTE).jitter(jitter).build().is_ok(),
+            "{jitter}"
+        );
     }
 }
 
@@ -121,7 +126,10 @@ fn a_second_shared_tier_is_refused() {
     let usual = || posts().tier(Memory::with_capacity(10)).ttl(MINUTE);
     let error = refusal(usual().tier(Shared("redis")).tier(Shared("valkey")));
     assert_names(&error, &["tier(redis)", "tier(valkey)", "shared"]);
-    assert!(usual().tier(Memory::with_capacity(100)).tier(Shared("redis")).build().is_ok(), "one is not too many");
+    assert!(
+        usual().tier(Memory::with_capacity(100)).tier(Shared("redis")).build().is_ok(),
+        "one is not too many"
+    );
 }
 
 #[test]

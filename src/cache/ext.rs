@@ -1,9 +1,14 @@
 //! The generic calls, for every [`Cache`], `dyn` ones included.
 
-use super::{BoxLoad, BoxWrite, Cache};
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use super::{Answer, BoxLoad, BoxLoadMany, BoxWrite, Cache};
 use crate::bounds::{Key, Value};
 use crate::engine::{Local, ReadOptions, Written};
 use crate::error::{Error, ErrorKind, Result, StoreError};
+use crate::tier::Lookup;
 
 /// `get_or_load`, `update` and `write` for every [`Cache`]. [`LayeredCache`](super::LayeredCache) has them as methods
 /// of its own; for an `Arc<dyn Cache<K, V>>` bring this trait into scope.
@@ -38,13 +43,44 @@ pub trait CacheExt<K: Key, V: Value>: Cache<K, V> {
     {
         async move {
             match self.get_local(key) {
-                Local::Value(value) if !options.is_reload() => return Ok(Some(value)),
-                Local::Absent if !options.is_reload() => return Ok(None),
+                Local::Value(value) if !options.is_special() => return Ok(Some(value)),
+                Local::Absent if !options.is_special() => return Ok(None),
                 _ => {}
             }
             let load: BoxLoad<'a, V> =
                 Box::new(move || Box::pin(async move { load().await.map_err(Into::into) }));
             self.get_or_load_boxed(key, load, options).await
+        }
+    }
+
+    /// Copies, or else what `load` says of the keys it is given, which is kept; a key it says nothing of is absent.
+    fn get_or_load_many<'a, F, Fut, E>(
+        &'a self,
+        keys: &'a [K],
+        load: F,
+    ) -> impl Future<Output = Vec<Result<Option<V>>>> + Send + 'a
+    where
+        F: Fn(Vec<K>) -> Fut + Send + Sync + 'a,
+        Fut: Future<Output = Result<HashMap<K, V>, E>> + Send + 'a,
+        E: Into<StoreError> + 'a,
+    {
+        let load: BoxLoadMany<'a, K, V> = Box::new(move |keys| {
+            let answer = load(keys);
+            Box::pin(async move { answer.await.map_err(Into::into) })
+        });
+        self.get_or_load_many_boxed(keys, load)
+    }
+
+    /// [`get`](Cache::get) by a borrowed form of the key: a hit for `&str` in a cache of `String`s makes no `String`.
+    fn get_by<'a, Q>(&'a self, query: &'a Q) -> Answer<'a, V>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + Sync + ?Sized,
+    {
+        match Lookup::with(query, |lookup| self.get_local_by(lookup)) {
+            Local::Value(value) => Answer::ready(Ok(Some(value))),
+            Local::Absent => Answer::ready(Ok(None)),
+            Local::Unknown => Answer::later(async move { self.get(&query.to_owned()).await }),
         }
     }
 

@@ -1,34 +1,35 @@
 //! The cache that the builder makes: a read strategy and a write strategy on one engine.
 
+use std::borrow::Borrow;
+use std::collections::HashSet;
 use std::fmt;
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use futures_util::stream::{self, StreamExt};
 use parking_lot::Mutex;
 
-use super::{Answer, BoxChange, BoxFuture, BoxLoad, BoxWrite, Cache, Reply};
+use super::Answer;
+use super::by_caller::Once;
 use crate::bounds::{Key, Value};
 use crate::engine::{Engine, Leftovers, Local, ReadOptions, Served, WriteOptions, Written};
 use crate::error::{Error, Operation, Result, StoreError};
 use crate::event::Stats;
-use crate::levels::{Load, LoadFailure};
-use crate::store::{LoadRequest, Loaded};
+use crate::levels::Load;
 use crate::strategy::{ReadStrategy, WriteStrategy};
-
-/// How many keys of a batch are searched for at a time.
-const SEARCHES_AT_A_TIME: usize = 64;
+use crate::tier::Lookup;
 
 /// A cache of tiers above a store, made by a [`Builder`](super::Builder). Clones are handles of the same cache.
 ///
-/// Every read and write of the trait [`Cache`] is here as a method of its own, with the generic ones.
+/// Every read and write of the trait [`Cache`](super::Cache) is here as a method of its own, with the generic ones.
 pub struct LayeredCache<K, V>(Arc<Seats<K, V>>);
 
 struct Seats<K, V> {
     engine: Engine<K, V>,
     read: Box<dyn ReadStrategy<K, V>>,
     write: Box<dyn WriteStrategy<K, V>>,
+    /// The names of wrapped functions.
+    names: Mutex<HashSet<&'static str>>,
 }
 
 impl<K: Key, V: Value> LayeredCache<K, V> {
@@ -37,7 +38,7 @@ impl<K: Key, V: Value> LayeredCache<K, V> {
         read: Box<dyn ReadStrategy<K, V>>,
         write: Box<dyn WriteStrategy<K, V>>,
     ) -> Self {
-        Self(Arc::new(Seats { engine, read, write }))
+        Self(Arc::new(Seats { engine, read, write, names: Mutex::default() }))
     }
 
     /// The name that errors and statistics call it by.
@@ -62,7 +63,7 @@ impl<K: Key, V: Value> LayeredCache<K, V> {
     /// [`get`](Self::get) with options for this call.
     #[inline]
     pub fn get_with<'a>(&'a self, key: &'a K, options: ReadOptions) -> Answer<'a, V> {
-        match self.local_unless(options.is_reload(), key) {
+        match self.local_unless(options.is_special(), key) {
             Local::Value(value) => Answer::ready(Ok(Some(value))),
             Local::Absent => Answer::ready(Ok(None)),
             Local::Unknown => self.get_later(key, options),
@@ -70,8 +71,8 @@ impl<K: Key, V: Value> LayeredCache<K, V> {
     }
 
     #[inline]
-    fn local_unless(&self, reload: bool, key: &K) -> Local<V> {
-        if reload { Local::Unknown } else { self.get_local(key) }
+    pub(super) fn local_unless(&self, special: bool, key: &K) -> Local<V> {
+        if special { Local::Unknown } else { self.get_local(key) }
     }
 
     /// Out of line, so that a hit stays small.
@@ -85,14 +86,39 @@ impl<K: Key, V: Value> LayeredCache<K, V> {
     }
 
     async fn find(&self, key: &K, options: &ReadOptions) -> Result<Option<Served<V>>> {
-        let operation = if options.is_reload() { Operation::Refresh } else { Operation::Get };
+        let operation = if options.wants_reload() { Operation::Refresh } else { Operation::Get };
         self.0.read.find(self.engine(), key, options).await.map_err(|error| self.at(error, operation))
     }
 
     /// What can be said of `key` without waiting: a fresh copy in the topmost tier, and nothing to be done about it.
     #[inline]
     pub fn get_local(&self, key: &K) -> Local<V> {
-        self.0.read.local(&self.0.engine, key)
+        let Seats { engine, read, .. } = &*self.0;
+        engine.local(key, |copy, now| read.serves_at_once(copy, now))
+    }
+
+    /// [`get`](Self::get) by a borrowed form of the key: a hit for `&str` in a cache of `String`s makes no `String`.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    #[inline]
+    pub fn get_by<'a, Q>(&'a self, query: &'a Q) -> Answer<'a, V>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + Sync + ?Sized,
+    {
+        match Lookup::with(query, |lookup| self.get_local_by(lookup)) {
+            Local::Value(value) => Answer::ready(Ok(Some(value))),
+            Local::Absent => Answer::ready(Ok(None)),
+            Local::Unknown => Answer::later(async move { self.get(&query.to_owned()).await }),
+        }
+    }
+
+    #[inline]
+    pub(super) fn get_local_by(&self, lookup: &Lookup<'_, K>) -> Local<V> {
+        let Seats { engine, read, .. } = &*self.0;
+        engine.local_by(lookup, |copy, now| read.serves_at_once(copy, now))
     }
 
     /// The value with its age, its freshness and the tier it came from. `None` where there is no copy and no store to
@@ -103,13 +129,6 @@ impl<K: Key, V: Value> LayeredCache<K, V> {
     /// As [`get`](Self::get).
     pub async fn get_entry(&self, key: &K) -> Result<Option<Served<V>>> {
         self.find(key, &ReadOptions::new()).await
-    }
-
-    /// The values of `keys`: a result for each, in their order; one that fails does not spoil the others. Misses are
-    /// searched for side by side, 64 at a time.
-    pub async fn get_many(&self, keys: &[K]) -> Vec<Result<Option<V>>> {
-        let answers: Vec<_> = keys.iter().map(|key| self.get(key)).collect();
-        stream::iter(answers).buffered(SEARCHES_AT_A_TIME).collect().await
     }
 
     /// A copy, or else what `load` says, which is kept. Of many who ask for one key, one loads.
@@ -159,21 +178,22 @@ impl<K: Key, V: Value> LayeredCache<K, V> {
         Fut: Future<Output = Result<Option<V>, E>> + Send,
         E: Into<StoreError>,
     {
-        match self.local_unless(options.is_reload(), key) {
+        match self.local_unless(options.is_special(), key) {
             Local::Value(value) => return Ok(Some(value)),
             Local::Absent => return Ok(None),
             Local::Unknown => {}
         }
-        let load = async move || load().await.map_err(Into::into);
-        Box::pin(self.load_by_caller(key, move || Box::pin(load()), options)).await
+        // On the heap and out of the way: a hit's future holds the closure and little else.
+        Box::pin(async move { self.load_by_caller(key, &Once::new(load), &options).await }).await
     }
 
-    async fn load_by_caller<'a, F>(&'a self, key: &'a K, load: F, options: ReadOptions) -> Result<Option<V>>
-    where
-        F: FnOnce() -> BoxedLoad<'a, V> + Send,
-    {
-        let load = Once(Mutex::new(Some(load)));
-        let served = self.engine().find_or_load(key, &load, &options).await;
+    pub(super) async fn load_by_caller(
+        &self,
+        key: &K,
+        load: &dyn Load<K, V>,
+        options: &ReadOptions,
+    ) -> Result<Option<V>> {
+        let served = self.engine().find_or_load(key, load, options).await;
         Ok(served.map_err(|error| self.at(error, Operation::Get))?.into_value())
     }
 
@@ -319,11 +339,23 @@ impl<K: Key, V: Value> LayeredCache<K, V> {
         self.engine().close(deadline).await.map_err(|error| self.at(error, Operation::Close))
     }
 
-    fn engine(&self) -> &Engine<K, V> {
+    pub(super) fn engine(&self) -> &Engine<K, V> {
         &self.0.engine
     }
 
-    fn at(&self, error: Error, operation: Operation) -> Error {
+    pub(super) fn names(&self) -> &Mutex<HashSet<&'static str>> {
+        &self.0.names
+    }
+
+    pub(super) fn read_seat(&self) -> &dyn ReadStrategy<K, V> {
+        &*self.0.read
+    }
+
+    pub(super) fn write_seat(&self) -> &dyn WriteStrategy<K, V> {
+        &*self.0.write
+    }
+
+    pub(super) fn at(&self, error: Error, operation: Operation) -> Error {
         error.at(self.engine().name(), operation)
     }
 }
@@ -337,103 +369,5 @@ impl<K, V> Clone for LayeredCache<K, V> {
 impl<K, V> fmt::Debug for LayeredCache<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LayeredCache").field("engine", &self.0.engine).finish_non_exhaustive()
-    }
-}
-
-type BoxedLoad<'a, V> = BoxFuture<'a, Result<Option<V>, StoreError>>;
-
-/// A load that can run once, as something that loads.
-struct Once<F>(Mutex<Option<F>>);
-
-#[async_trait]
-impl<'a, K: Key, V: Value, F: FnOnce() -> BoxedLoad<'a, V> + Send> Load<K, V> for Once<F> {
-    async fn load(&self, _request: LoadRequest<'_, K, V>) -> Result<Loaded<V>, LoadFailure> {
-        let load = self.0.lock().take().ok_or(LoadFailure::Spent)?;
-        load().await.map(Loaded::from).map_err(LoadFailure::Store)
-    }
-}
-
-impl<K: Key, V: Value> Cache<K, V> for LayeredCache<K, V> {
-    fn get_with<'a>(&'a self, key: &'a K, options: ReadOptions) -> Answer<'a, V> {
-        self.get_with(key, options)
-    }
-
-    fn put_with<'a>(&'a self, key: &'a K, value: V, options: WriteOptions) -> Reply<'a, Written> {
-        Box::pin(self.put_with(key, value, options))
-    }
-
-    fn delete<'a>(&'a self, key: &'a K) -> Reply<'a, Written> {
-        Box::pin(self.delete(key))
-    }
-
-    fn invalidate<'a>(&'a self, key: &'a K) -> Reply<'a, ()> {
-        Box::pin(self.invalidate(key))
-    }
-
-    fn name(&self) -> &str {
-        self.name()
-    }
-
-    #[inline]
-    fn get<'a>(&'a self, key: &'a K) -> Answer<'a, V> {
-        self.get(key)
-    }
-
-    fn put<'a>(&'a self, key: &'a K, value: V) -> Reply<'a, Written> {
-        Box::pin(self.put(key, value))
-    }
-
-    #[inline]
-    fn get_local(&self, key: &K) -> Local<V> {
-        self.get_local(key)
-    }
-
-    fn get_entry<'a>(&'a self, key: &'a K) -> Reply<'a, Option<Served<V>>> {
-        Box::pin(self.get_entry(key))
-    }
-
-    fn get_many<'a>(&'a self, keys: &'a [K]) -> BoxFuture<'a, Vec<Result<Option<V>>>> {
-        Box::pin(self.get_many(keys))
-    }
-
-    fn invalidate_many<'a>(&'a self, keys: &'a [K]) -> Reply<'a, ()> {
-        Box::pin(self.invalidate_many(keys))
-    }
-
-    fn refresh<'a>(&'a self, key: &'a K) -> Reply<'a, Option<V>> {
-        Box::pin(self.refresh(key))
-    }
-
-    fn clear(&self) -> Reply<'_, ()> {
-        Box::pin(self.clear())
-    }
-
-    fn stats(&self) -> Stats {
-        self.stats()
-    }
-
-    fn close(&self, deadline: Duration) -> Reply<'_, Leftovers> {
-        Box::pin(self.close(deadline))
-    }
-
-    fn get_or_load_boxed<'a>(
-        &'a self,
-        key: &'a K,
-        load: BoxLoad<'a, V>,
-        options: ReadOptions,
-    ) -> Answer<'a, V> {
-        match self.local_unless(options.is_reload(), key) {
-            Local::Value(value) => Answer::ready(Ok(Some(value))),
-            Local::Absent => Answer::ready(Ok(None)),
-            Local::Unknown => Answer::later(self.load_by_caller(key, load, options)),
-        }
-    }
-
-    fn update_boxed<'a>(&'a self, key: &'a K, change: BoxChange<'a, V>) -> Reply<'a, Written<Option<V>>> {
-        Box::pin(self.update(key, change))
-    }
-
-    fn write_boxed<'a>(&'a self, keys: &'a [K], write: BoxWrite<'a>) -> Reply<'a, Written> {
-        Box::pin(self.write(keys, write))
     }
 }

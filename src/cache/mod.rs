@@ -1,11 +1,16 @@
 //! What an application holds: the trait [`Cache`], and [`LayeredCache`], which the builder makes.
 
 mod answer;
+mod as_cache;
+mod batch;
 mod builder;
+mod by_caller;
 mod ext;
 mod layered;
 mod registry;
+mod wrap;
 
+use std::collections::HashMap;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -15,6 +20,7 @@ use crate::bounds::{Key, Value};
 use crate::engine::{Leftovers, Local, ReadOptions, Served, WriteOptions, Written};
 use crate::error::{Error, ErrorKind, Outcome, Result, StoreError};
 use crate::event::Stats;
+use crate::tier::Lookup;
 
 pub use answer::Answer;
 pub use builder::{
@@ -23,6 +29,7 @@ pub use builder::{
 pub use ext::CacheExt;
 pub use layered::LayeredCache;
 pub use registry::Caches;
+pub use wrap::{FunctionCall, Wrapped};
 
 /// A future on the heap.
 pub type BoxFuture<'a, A> = Pin<Box<dyn Future<Output = A> + Send + 'a>>;
@@ -32,6 +39,10 @@ pub type Reply<'a, T> = BoxFuture<'a, Result<T>>;
 
 /// A load that a caller brings along.
 pub type BoxLoad<'a, V> = Box<dyn FnOnce() -> BoxFuture<'a, Result<Option<V>, StoreError>> + Send + 'a>;
+
+/// A load of many keys that a caller brings along: what the store has of them.
+pub type BoxLoadMany<'a, K, V> =
+    Box<dyn Fn(Vec<K>) -> BoxFuture<'a, Result<HashMap<K, V>, StoreError>> + Send + Sync + 'a>;
 
 /// A write that a caller brings along.
 pub type BoxWrite<'a> = Box<dyn FnOnce() -> BoxFuture<'a, Result<(), StoreError>> + Send + 'a>;
@@ -83,6 +94,11 @@ pub trait Cache<K: Key, V: Value>: Send + Sync + 'static {
         Local::Unknown
     }
 
+    /// The same for a key in a borrowed form; what [`CacheExt::get_by`] asks first.
+    fn get_local_by(&self, _key: &Lookup<'_, K>) -> Local<V> {
+        Local::Unknown
+    }
+
     /// The value with its age, its freshness and the tier it came from. `None` where there is no copy and no store to
     /// ask.
     fn get_entry<'a>(&'a self, _key: &'a K) -> Reply<'a, Option<Served<V>>> {
@@ -95,6 +111,28 @@ pub trait Cache<K: Key, V: Value>: Send + Sync + 'static {
             let mut answers = Vec::with_capacity(keys.len());
             for key in keys {
                 answers.push(self.get(key).await);
+            }
+            answers
+        })
+    }
+
+    /// Saves values: a result for each, in their order. Of a key that comes twice the last value is saved.
+    fn put_many(&self, entries: Vec<(K, V)>) -> BoxFuture<'_, Vec<Result<Written>>> {
+        Box::pin(async move {
+            let mut answers = Vec::with_capacity(entries.len());
+            for (key, value) in entries {
+                answers.push(self.put(&key, value).await);
+            }
+            answers
+        })
+    }
+
+    /// Deletes keys: a result for each, in their order.
+    fn delete_many<'a>(&'a self, keys: &'a [K]) -> BoxFuture<'a, Vec<Result<Written>>> {
+        Box::pin(async move {
+            let mut answers = Vec::with_capacity(keys.len());
+            for key in keys {
+                answers.push(self.delete(key).await);
             }
             answers
         })
@@ -147,6 +185,38 @@ pub trait Cache<K: Key, V: Value>: Send + Sync + 'static {
             let Some(value) = load().await.map_err(Error::store)? else { return Ok(None) };
             _ = self.put(key, value.clone()).await?;
             Ok(Some(value))
+        })
+    }
+
+    /// What [`CacheExt::get_or_load_many`] calls. Unless overridden, callers do not share their loads.
+    fn get_or_load_many_boxed<'a>(
+        &'a self,
+        keys: &'a [K],
+        load: BoxLoadMany<'a, K, V>,
+    ) -> BoxFuture<'a, Vec<Result<Option<V>>>> {
+        Box::pin(async move {
+            let mut answers = self.get_many(keys).await;
+            let is_missing = |answer: &Result<Option<V>>| matches!(answer, Ok(None));
+            let missing: Vec<K> = keys
+                .iter()
+                .zip(&answers)
+                .filter(|(_, answer)| is_missing(answer))
+                .map(|(key, _)| key.clone())
+                .collect();
+            if missing.is_empty() {
+                return answers;
+            }
+            let loaded = load(missing).await.map_err(Error::store);
+            for (key, answer) in keys.iter().zip(&mut answers).filter(|(_, answer)| is_missing(answer)) {
+                *answer = match &loaded {
+                    Err(error) => Err(error.clone()),
+                    Ok(found) => Ok(found.get(key).cloned()),
+                };
+                if let Ok(Some(value)) = answer {
+                    _ = self.put(key, value.clone()).await;
+                }
+            }
+            answers
         })
     }
 

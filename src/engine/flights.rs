@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use foldhash::quality::RandomState;
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::bounds::{Key, Value};
 use crate::error::Result;
-use crate::levels::Found;
+use crate::levels::{Found, Place};
 use crate::time::{self, Unanswered};
 
 /// What a flight brings back.
@@ -54,12 +54,11 @@ impl<V> Clone for Flight<V> {
     }
 }
 
-/// The constant part of a flight, and whether its place is still its own.
+/// The constant part of a flight, and its place among others.
 pub(crate) struct Ticket {
     id: FlightId,
-    deadline: Instant,
-    reload: bool,
-    lost: AtomicBool,
+    manner: Manner,
+    place: Arc<Place>,
 }
 
 impl Ticket {
@@ -67,14 +66,17 @@ impl Ticket {
         self.id
     }
 
-    pub(crate) fn deadline(&self) -> Instant {
-        self.deadline
+    pub(crate) fn place(&self) -> &Arc<Place> {
+        &self.place
     }
+}
 
-    /// Whether what the flight brings may still be kept.
-    pub(crate) fn wanted(&self) -> bool {
-        !self.lost.load(Ordering::Acquire) && Instant::now() <= self.deadline
-    }
+/// What sets a search apart: who wants anything at all can take the answer of any search, who wants something special
+/// only that of a search alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Manner {
+    pub(crate) reload: bool,
+    pub(crate) skipped: Option<&'static str>,
 }
 
 /// Boarding makes the caller one of two.
@@ -94,24 +96,29 @@ impl<K: Key, V: Value> Flights<K, V> {
         &self.shards[(self.hasher.hash_one(key) >> 32) as usize % SHARDS]
     }
 
-    /// Joins the flight of `key`, or begins one that must land before `deadline`. A `reload` joins only reloads: an
-    /// ordinary flight may be answered by a copy.
-    pub(crate) fn board(self: &Arc<Self>, key: &K, reload: bool, deadline: Instant) -> Boarding<K, V> {
+    /// Joins the flight of `key`, or begins one that must land before `deadline`.
+    pub(crate) fn board(self: &Arc<Self>, key: &K, manner: Manner, deadline: Instant) -> Boarding<K, V> {
         let mut shard = self.shard(key).lock();
-        if let Some(flight) = shard.get(key).filter(|flight| flight.ticket.reload || !reload) {
+        let will_do = |flight: &&Flight<V>| manner == Manner::default() || manner == flight.ticket.manner;
+        if let Some(flight) = shard.get(key).filter(will_do) {
             return Boarding::Passenger(Passenger { flight: flight.clone() });
         }
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let ticket = Arc::new(Ticket { id, deadline, reload, lost: AtomicBool::new(false) });
+        let ticket = Arc::new(Ticket { id, manner, place: Arc::new(Place::until(deadline)) });
         let (sender, answer) = watch::channel(None);
         shard.insert(key.clone(), Flight { ticket: Arc::clone(&ticket), answer });
         Boarding::Leader(Leader { flights: Arc::clone(self), key: key.clone(), ticket, sender })
     }
 
+    /// Whether a flight of `key` is under way.
+    pub(crate) fn is_under_way(&self, key: &K) -> bool {
+        self.shard(key).lock().contains_key(key)
+    }
+
     /// Takes the place of a flight whose time is up.
     pub(crate) fn give_up(&self, key: &K, ticket: &Ticket) {
-        ticket.lost.store(true, Ordering::Release);
+        ticket.place.lose();
         self.remove(key, ticket.id);
     }
 
@@ -188,7 +195,7 @@ impl<V: Value> Passenger<V> {
     }
 
     pub(crate) async fn arrive(&mut self) -> Arrival<V> {
-        let patience = self.flight.ticket.deadline + GRACE;
+        let patience = self.flight.ticket.place.deadline() + GRACE;
         let landed = self.flight.answer.wait_for(Option::is_some);
         match time::within(patience, landed).await {
             Ok(Ok(outcome)) => outcome.clone().map_or(Arrival::LeaderGone, Arrival::Landed),

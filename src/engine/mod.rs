@@ -1,9 +1,11 @@
-//! The verbs that strategies are written in: `local`, `copy`, `find`, `refresh`, and a [`Turn`] for everything that
-//! writes.
+//! The verbs that strategies are written in: `copies`, `servable`, `find`, `refresh_behind`, and a [`Turn`] for
+//! everything that writes.
 //!
 //! The engine alone knows flights, turns and tasks; a strategy only says in which order things happen.
 
+mod back_off;
 mod background;
+mod batch;
 mod flights;
 mod key_locks;
 mod nesting;
@@ -21,15 +23,18 @@ use std::time::Duration;
 use futures_util::FutureExt;
 
 use crate::bounds::{Key, Value};
+use crate::entry::{Entry, Freshness};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Events, Stats};
 use crate::levels::{Context, Levels};
 use crate::store::{EntryLoader, Store};
+use crate::tier::Lookup;
+use crate::time::Timestamp;
 
+use back_off::BackOff;
 use background::{Background, Duty};
 use flights::Flights;
 use key_locks::KeyLocks;
-use search::hit_or_miss;
 
 pub use background::Leftovers;
 pub use options::{ReadOptions, WriteOptions};
@@ -55,6 +60,7 @@ pub(crate) struct Setup<K, V> {
     pub(crate) context: Arc<Context>,
     pub(crate) load_deadline: Duration,
     pub(crate) write_deadline: Duration,
+    pub(crate) refresh_back_off: Duration,
     /// Whether writers of one key wait for each other. Only tests say no, to show what turns are for.
     pub(crate) turns: bool,
 }
@@ -66,12 +72,14 @@ struct Parts<K, V> {
     flights: Arc<Flights<K, V>>,
     key_locks: Arc<KeyLocks>,
     background: Arc<Background>,
+    back_off: BackOff,
 }
 
 impl<K: Key, V: Value> Engine<K, V> {
     pub(crate) fn new(setup: Setup<K, V>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         Self(Arc::new(Parts {
+            back_off: BackOff::new(setup.refresh_back_off),
             setup,
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             flights: Arc::new(Flights::new()),
@@ -80,12 +88,31 @@ impl<K: Key, V: Value> Engine<K, V> {
         }))
     }
 
-    /// What the copy in the topmost tier says, if that needs no waiting and nothing else done.
+    /// What the copy in the topmost tier says, if `serves` it as it is.
     #[inline]
-    pub fn local(&self, key: &K) -> Local<V> {
-        let Setup { levels, context, .. } = &self.0.setup;
-        match levels.local(key) {
-            Some((entry, tier)) if entry.is_fresh(context.clock.recent()) => {
+    pub(crate) fn local(&self, key: &K, serves: impl FnOnce(&Entry<V>, Timestamp) -> bool) -> Local<V> {
+        self.say(self.0.setup.levels.local(key), serves)
+    }
+
+    /// The same for a key in a borrowed form.
+    #[inline]
+    pub(crate) fn local_by(
+        &self,
+        key: &Lookup<'_, K>,
+        serves: impl FnOnce(&Entry<V>, Timestamp) -> bool,
+    ) -> Local<V> {
+        self.say(self.0.setup.levels.local_by(key), serves)
+    }
+
+    #[inline]
+    fn say(
+        &self,
+        copy: Option<(Entry<V>, &'static str)>,
+        serves: impl FnOnce(&Entry<V>, Timestamp) -> bool,
+    ) -> Local<V> {
+        let context = &self.0.setup.context;
+        match copy {
+            Some((entry, tier)) if serves(&entry, context.clock.recent()) => {
                 context.events.hit(tier);
                 entry.into_value().map_or(Local::Absent, Local::Value)
             }
@@ -93,15 +120,40 @@ impl<K: Key, V: Value> Engine<K, V> {
         }
     }
 
-    /// A fresh copy from whichever tier has one. Never asks the store.
-    ///
-    /// # Errors
-    ///
-    /// None in this version: a failing tier is a miss.
-    pub async fn copy(&self, key: &K) -> Result<Option<Served<V>>> {
-        let found = self.0.setup.levels.copy(key).await;
-        self.events().emit(&found.as_ref().map_or(Event::Miss, hit_or_miss));
-        Ok(found.map(|found| Served::at(self.context().clock.now(), found)))
+    /// Fresh copies from whichever tiers have them, one place for each key. Never asks the store.
+    pub async fn copies(&self, keys: &[K]) -> Vec<Option<Served<V>>> {
+        let is_fresh = |copy: &Served<V>| copy.freshness() == Freshness::Fresh;
+        let copies = self.best_copies(keys).await;
+        copies.into_iter().map(|copy| self.counted(copy.filter(is_fresh), true)).collect()
+    }
+
+    /// Copies that may be served, one place for each key: fresh ones, or else stale ones within the window of stale
+    /// use. Whoever serves a stale one sees to it that it is renewed. Never asks the store.
+    pub async fn servable_many(&self, keys: &[K]) -> Vec<Option<Served<V>>> {
+        let copies = self.best_copies(keys).await;
+        copies.into_iter().map(|copy| self.counted(copy, false)).collect()
+    }
+
+    /// [`servable_many`](Self::servable_many) for one key.
+    pub async fn servable(&self, key: &K) -> Option<Served<V>> {
+        self.servable_many(std::slice::from_ref(key)).await.pop().flatten()
+    }
+
+    async fn best_copies(&self, keys: &[K]) -> Vec<Option<Served<V>>> {
+        let now = self.context().clock.now();
+        let copies = self.0.setup.levels.copies(keys).await;
+        copies.into_iter().map(|found| found.map(|found| Served::at(now, found))).collect()
+    }
+
+    /// Counts a read of copies. A miss counts only when nobody will be asked after it.
+    fn counted(&self, copy: Option<Served<V>>, ends_here: bool) -> Option<Served<V>> {
+        match copy.as_ref().map(|copy| (copy.freshness(), copy.tier().unwrap_or_default())) {
+            Some((Freshness::Fresh, tier)) => self.events().hit(tier),
+            Some((_, tier)) => self.events().emit(&Event::StaleHit { tier }),
+            None if ends_here => self.events().emit(&Event::Miss),
+            None => {}
+        }
+        copy
     }
 
     /// Waits for the turn to write `keys`, each key's writers in the order of their coming.
@@ -144,6 +196,10 @@ impl<K: Key, V: Value> Engine<K, V> {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.events().stats()
+    }
+
+    pub(crate) fn max_batch(&self) -> usize {
+        self.context().batch
     }
 
     pub(crate) fn name(&self) -> &Arc<str> {

@@ -14,13 +14,14 @@ use std::time::Duration;
 pub struct ReadOptions {
     ttl: Option<Duration>,
     reload: bool,
+    skipped: Option<&'static str>,
 }
 
 impl ReadOptions {
     /// What the cache is set to.
     #[must_use]
     pub const fn new() -> Self {
-        Self { ttl: None, reload: false }
+        Self { ttl: None, reload: false, skipped: None }
     }
 
     /// If this read loads, the value is kept for `ttl`; zero keeps it nowhere. Of several reads that share a load the
@@ -36,11 +37,28 @@ impl ReadOptions {
         Self { reload: true, ..self }
     }
 
+    /// Pass the tier of this name over, as if it were not there: neither read it nor fill it.
+    #[must_use]
+    pub const fn skip_tier(self, name: &'static str) -> Self {
+        Self { skipped: Some(name), ..self }
+    }
+
     pub(crate) const fn own_ttl(&self) -> Option<Duration> {
         self.ttl
     }
 
-    pub(crate) const fn is_reload(&self) -> bool {
+    /// Whether the copy at hand may not be what is wanted.
+    pub(crate) const fn is_special(&self) -> bool {
+        self.reload || self.skipped.is_some()
+    }
+
+    pub(crate) const fn skipped(&self) -> Option<&'static str> {
+        self.skipped
+    }
+
+    /// Whether copies are to be passed over: for strategies.
+    #[must_use]
+    pub const fn wants_reload(&self) -> bool {
         self.reload
     }
 }

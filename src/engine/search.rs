@@ -6,15 +6,16 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 
 use super::background::{Duty, abandoned, no_runtime};
-use super::flights::{Arrival, Boarding, Leader, Outcome};
+use super::flights::{Arrival, Boarding, Leader, Manner, Outcome, Passenger};
 use super::nesting::{self, Under};
 use super::options::ReadOptions;
 use super::served::Served;
 use super::{Engine, closed};
 use crate::bounds::{Key, Value};
+use crate::entry::Freshness;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
-use crate::levels::{Found, Load, Search};
+use crate::levels::{Found, Load, Question, Search, unanswered};
 use crate::store::EntryLoader;
 use crate::time::{self, Unanswered};
 
@@ -27,22 +28,13 @@ impl<K: Key, V: Value> Engine<K, V> {
     ///
     /// The loader's failure, the load deadline, or a cache without loader, closed, or outside a runtime.
     pub async fn find(&self, key: &K, options: &ReadOptions) -> Result<Served<V>> {
-        let loader = self.0.setup.loader.as_ref().ok_or_else(no_loader)?;
+        let loader = self.loader()?;
         let outcome = match self.seat(key, options).await? {
             Seat::Landed(outcome) => outcome,
             Seat::Lead(leader) => {
                 let mut passenger = leader.passenger();
-                let flight = Self::fly(self.clone(), leader, Arc::clone(loader), options.clone());
-                self.0.background.spawn(Duty::Load, flight)?;
-                match passenger.arrive().await {
-                    Arrival::Landed(outcome) => outcome,
-                    Arrival::LeaderGone => Err(abandoned()),
-                    Arrival::NoTimer => Err(no_runtime()),
-                    Arrival::Late => {
-                        self.0.flights.give_up(key, passenger.ticket());
-                        Err(late())
-                    }
-                }
+                self.send_off(vec![leader], loader, options)?;
+                self.own_answer(key, &mut passenger).await
             }
         };
         self.answer(outcome)
@@ -56,15 +48,29 @@ impl<K: Key, V: Value> Engine<K, V> {
         load: &dyn Load<K, V>,
         options: &ReadOptions,
     ) -> Result<Served<V>> {
+        let stale = if options.is_special() { None } else { self.servable(key).await };
+        if let Some(stale) = &stale
+            && (self.0.flights.is_under_way(key) || self.is_backing_off(key))
+        {
+            return Ok(stale.clone()); // somebody renews it, or nobody should
+        }
         let outcome = match self.seat(key, options).await? {
             Seat::Landed(outcome) => outcome,
             Seat::Lead(leader) => {
-                let outcome = self.search(&leader, load, options).await;
-                leader.land(outcome.clone());
+                let leaders = vec![leader];
+                let outcome =
+                    self.search(&leaders, load, options).await.pop().unwrap_or_else(|| Err(unanswered()));
+                land(leaders, vec![outcome.clone()]);
                 outcome
             }
         };
-        self.answer(outcome)
+        match (&outcome, stale) {
+            (Err(_), Some(stale)) => {
+                self.back_off(key);
+                Ok(stale)
+            }
+            _ => self.answer(outcome),
+        }
     }
 
     /// Loads `key` anew, whatever copies there are, and replaces them.
@@ -76,65 +82,161 @@ impl<K: Key, V: Value> Engine<K, V> {
         self.find(key, &options.clone().reload()).await
     }
 
+    /// Renews a copy behind the reader's back: at most one refresh of a key is under way, and none for a while after
+    /// one has failed. What goes wrong becomes an event.
+    pub fn refresh_behind(&self, key: &K, copy: &Served<V>) {
+        let Ok(loader) = self.loader() else { return };
+        if self.0.background.is_closed() || self.0.flights.is_under_way(key) || self.is_backing_off(key) {
+            return;
+        }
+        // A stale copy may have been renewed below by somebody else; a fresh one is renewed at the store.
+        let options = ReadOptions::new();
+        let options = if copy.freshness() == Freshness::Fresh { options.reload() } else { options };
+        let deadline = time::from_now(self.0.setup.load_deadline);
+        let Boarding::Leader(leader) = self.0.flights.board(key, manner(&options), deadline) else { return };
+        let mut passenger = leader.passenger();
+        let (engine, key) = (self.clone(), key.clone());
+        let flight = self.clone().fly(vec![leader], loader, options);
+        let refresh = async move {
+            flight.await;
+            match engine.own_answer(&key, &mut passenger).await {
+                Ok(_) => engine.0.back_off.succeeded(&key),
+                Err(_) => engine.back_off(&key),
+            }
+        };
+        if self.0.background.spawn(Duty::Load, refresh).is_ok() {
+            self.events().emit(&Event::Refresh);
+        }
+    }
+
     /// Joins the flight of `key` until it lands, or gets the lead of a new one.
     async fn seat(&self, key: &K, options: &ReadOptions) -> Result<Seat<K, V>> {
-        if self.0.background.is_closed() {
-            return Err(closed());
-        }
         let mut waited_in_vain = false;
         loop {
-            let deadline = time::from_now(self.0.setup.load_deadline);
-            let mut passenger = match self.0.flights.board(key, options.is_reload(), deadline) {
+            let mut passenger = match self.board(key, options)? {
                 Boarding::Leader(leader) => return Ok(Seat::Lead(leader)),
                 Boarding::Passenger(passenger) => passenger,
             };
+            match self.ride(key, &mut passenger, &mut waited_in_vain).await {
+                Some(outcome) => return Ok(Seat::Landed(outcome)),
+                None => {} // the leader is gone: board anew
+            }
+        }
+    }
+
+    /// Boards the flight of `key`, unless that would be to wait for oneself.
+    pub(super) fn board(&self, key: &K, options: &ReadOptions) -> Result<Boarding<K, V>> {
+        if self.0.background.is_closed() {
+            return Err(closed());
+        }
+        let deadline = time::from_now(self.0.setup.load_deadline);
+        let boarding = self.0.flights.board(key, manner(options), deadline);
+        if let Boarding::Passenger(passenger) = &boarding {
             if nesting::is_in(Under::Flight(passenger.ticket().id())) {
                 return Err(nested_load());
             }
             self.events().emit(&Event::Coalesced);
-            match passenger.arrive().await {
-                Arrival::Landed(outcome) => return Ok(Seat::Landed(outcome)),
-                Arrival::LeaderGone => {}
-                Arrival::NoTimer => return Err(no_runtime()),
-                Arrival::Late => {
-                    self.0.flights.give_up(key, passenger.ticket());
-                    if std::mem::replace(&mut waited_in_vain, true) {
-                        return Err(late());
-                    }
-                }
+        }
+        Ok(boarding)
+    }
+
+    /// Waits for another's flight. `None`: its leader is gone, or its time was up for the first time.
+    pub(super) async fn ride(
+        &self,
+        key: &K,
+        passenger: &mut Passenger<V>,
+        waited_in_vain: &mut bool,
+    ) -> Option<Outcome<V>> {
+        match passenger.arrive().await {
+            Arrival::Landed(outcome) => Some(outcome),
+            Arrival::LeaderGone => None,
+            Arrival::NoTimer => Some(Err(no_runtime())),
+            Arrival::Late => {
+                self.0.flights.give_up(key, passenger.ticket());
+                std::mem::replace(waited_in_vain, true).then(|| Err(late()))
             }
         }
     }
 
-    /// A flight with the registered loader, as a task.
-    async fn fly(self, leader: Leader<K, V>, loader: Arc<dyn EntryLoader<K, V>>, options: ReadOptions) {
-        let outcome = self.search(&leader, &loader, &options).await;
-        leader.land(outcome);
-    }
-
-    /// Searches the levels, within the load deadline, whatever the user's code does.
-    async fn search(
-        &self,
-        leader: &Leader<K, V>,
-        load: &dyn Load<K, V>,
-        options: &ReadOptions,
-    ) -> Outcome<V> {
-        let ticket = leader.ticket();
-        let wanted = || ticket.wanted();
-        let search = Search { load, ttl: options.own_ttl(), reload: options.is_reload(), wanted: &wanted };
-        let chain = nesting::extend(nesting::chain(), Under::Flight(ticket.id()));
-        let find = nesting::scope(chain, self.0.setup.levels.find(leader.key(), None, &search));
-        match time::within(ticket.deadline(), AssertUnwindSafe(find).catch_unwind()).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(_panic)) => Err(Error::panicked()),
-            Err(Unanswered::Late) => Err(late()),
-            Err(Unanswered::NoTimer) => Err(no_runtime()),
+    /// The answer of a flight that a task leads for this caller.
+    pub(super) async fn own_answer(&self, key: &K, passenger: &mut Passenger<V>) -> Outcome<V> {
+        match passenger.arrive().await {
+            Arrival::Landed(outcome) => outcome,
+            Arrival::LeaderGone => Err(abandoned()),
+            Arrival::NoTimer => Err(no_runtime()),
+            Arrival::Late => {
+                self.0.flights.give_up(key, passenger.ticket());
+                Err(late())
+            }
         }
     }
 
-    fn answer(&self, outcome: Outcome<V>) -> Result<Served<V>> {
+    /// Flights with the registered loader, as a task that outlives the caller.
+    pub(super) fn send_off(
+        &self,
+        leaders: Vec<Leader<K, V>>,
+        loader: Arc<dyn EntryLoader<K, V>>,
+        options: &ReadOptions,
+    ) -> Result<()> {
+        let flight = Self::fly(self.clone(), leaders, loader, options.clone());
+        self.0.background.spawn(Duty::Load, flight).map(|_task| ())
+    }
+
+    async fn fly(self, leaders: Vec<Leader<K, V>>, loader: Arc<dyn EntryLoader<K, V>>, options: ReadOptions) {
+        let outcomes = self.search(&leaders, &loader, &options).await;
+        land(leaders, outcomes);
+    }
+
+    /// Searches the levels for every leader's key, within the load deadline, whatever the user's code does.
+    pub(super) async fn search(
+        &self,
+        leaders: &[Leader<K, V>],
+        load: &dyn Load<K, V>,
+        options: &ReadOptions,
+    ) -> Vec<Outcome<V>> {
+        let Some(deadline) = leaders.iter().map(|leader| leader.ticket().place().deadline()).min() else {
+            return Vec::new();
+        };
+        let search = Search {
+            load,
+            ttl: options.own_ttl(),
+            reload: options.wants_reload(),
+            skipped: options.skipped(),
+        };
+        let questions = leaders.iter().map(|leader| Question {
+            key: leader.key().clone(),
+            previous: None,
+            place: Arc::clone(leader.ticket().place()),
+        });
+        let chain = leaders.iter().fold(nesting::chain(), |chain, leader| {
+            nesting::extend(chain, Under::Flight(leader.ticket().id()))
+        });
+        let find = nesting::scope(chain, self.0.setup.levels.find(questions.collect(), &search));
+        let error = match time::within(deadline, AssertUnwindSafe(find).catch_unwind()).await {
+            Ok(Ok(outcomes)) => return outcomes,
+            Ok(Err(_panic)) => Error::panicked(),
+            Err(Unanswered::Late) => late(),
+            Err(Unanswered::NoTimer) => no_runtime(),
+        };
+        leaders.iter().map(|_| Err(error.clone())).collect()
+    }
+
+    pub(super) fn answer(&self, outcome: Outcome<V>) -> Result<Served<V>> {
         self.events().emit(&outcome.as_ref().map_or(Event::Miss, hit_or_miss));
         outcome.map(|found| Served::at(self.context().clock.now(), found))
+    }
+
+    pub(super) fn loader(&self) -> Result<Arc<dyn EntryLoader<K, V>>> {
+        self.0.setup.loader.clone().ok_or_else(no_loader)
+    }
+
+    fn is_backing_off(&self, key: &K) -> bool {
+        self.0.back_off.is_waiting(key, self.context().clock.now())
+    }
+
+    fn back_off(&self, key: &K) {
+        self.0.back_off.failed(key, self.context().clock.now(), fastrand::f64());
+        self.events().emit(&Event::RefreshFailed);
     }
 }
 
@@ -142,6 +244,18 @@ impl<K: Key, V: Value> Engine<K, V> {
 enum Seat<K: Key, V: Value> {
     Lead(Leader<K, V>),
     Landed(Outcome<V>),
+}
+
+fn manner(options: &ReadOptions) -> Manner {
+    Manner { reload: options.wants_reload(), skipped: options.skipped() }
+}
+
+/// Every flight lands with its outcome.
+pub(super) fn land<K: Key, V: Value>(leaders: Vec<Leader<K, V>>, outcomes: Vec<Outcome<V>>) {
+    let mut outcomes = outcomes.into_iter();
+    for leader in leaders {
+        leader.land(outcomes.next().unwrap_or_else(|| Err(unanswered())));
+    }
 }
 
 pub(super) fn hit_or_miss<V>(found: &Found<V>) -> Event<'static> {

@@ -47,6 +47,14 @@ impl<V: Value> Served<V> {
         self.age
     }
 
+    /// How much of its fresh life is over: 0 when the store has just been asked, 1 when its ttl ends, more when it is
+    /// stale.
+    #[must_use]
+    pub fn lived(&self) -> f64 {
+        let life = self.entry.fresh_until().since(self.entry.as_of());
+        if life.is_zero() { f64::INFINITY } else { self.age.as_secs_f64() / life.as_secs_f64() }
+    }
+
     /// Whether it is fresh, by its own times. An answer that is kept nowhere counts as expired.
     #[must_use]
     pub const fn freshness(&self) -> Freshness {

@@ -25,7 +25,7 @@ use super::{Engine, closed};
 use crate::bounds::{Key, Value};
 use crate::error::{Error, ErrorKind, Outcome, Result, StoreError};
 use crate::event::Event;
-use crate::store::{Saved, Store};
+use crate::store::{Change, Saved, Store};
 use crate::tier::Hold;
 use crate::time::{self, Timestamp, Unanswered};
 
@@ -142,6 +142,16 @@ impl<K: Key, V: Value> Turn<K, V> {
         self.write(true, async { store.delete(&key).await }).await
     }
 
+    /// Applies changes of the turn's keys in the store, all in one call.
+    ///
+    /// # Errors
+    ///
+    /// As [`save`](Self::save). Which of the changes the store has is then unknown, unless it says that it has none.
+    pub async fn apply(&mut self, changes: &[Change<K, V>]) -> Result<()> {
+        let store = self.store()?;
+        self.write(true, async { store.apply(changes).await }).await
+    }
+
     /// Runs the caller's own write, which may take as long as it likes.
     pub(crate) async fn run<T>(&mut self, write: impl Future<Output = Result<T, StoreError>>) -> Result<T> {
         self.write(false, write).await
@@ -156,26 +166,50 @@ impl<K: Key, V: Value> Turn<K, V> {
     /// # Errors
     ///
     /// Only where nothing has been written, and a tier failed.
-    pub async fn keep(mut self, value: Option<V>) -> Result<Written> {
+    pub async fn keep(self, value: Option<V>) -> Result<Written> {
+        let key = self.key()?.clone();
+        self.keep_all(vec![
+            value.map_or_else(|| Change::Delete(key.clone()), |value| Change::Put(key.clone(), value)),
+        ])
+        .await
+    }
+
+    /// [`keep`](Self::keep) for each of the turn's keys.
+    ///
+    /// # Errors
+    ///
+    /// As [`keep`](Self::keep).
+    pub async fn keep_all(mut self, changes: Vec<Change<K, V>>) -> Result<Written> {
         if self.wrote && self.hold.is_none() {
             return Ok(self.invalidate().await);
         }
         self.hold().await?;
-        let entry = self.engine.context().date(value, self.began, self.options.own_ttl());
-        let kept = match (self.hold.take(), self.key()) {
-            (Some((hold, _)), Ok(key)) if entry.expires_at() > self.began => {
-                self.engine.0.setup.levels.publish(key, hold, &entry).await
-            }
-            (Some((hold, _)), _) => {
-                self.engine.0.setup.levels.release(&self.keys, hold).await.map(|()| false)
-            }
-            (None, _) => Ok(false),
-        };
+        let Some((hold, _)) = self.hold.take() else { return Ok(self.invalidate().await) };
+        let mut kept = Ok(true);
+        for change in changes {
+            let one = self.keep_one(hold, change).await;
+            kept = kept.and_then(|all| one.map(|one| all && one));
+        }
         self.engine.0.flights.overtake(&self.keys);
         match kept {
             Ok(true) => Ok(self.over(Copies::Kept)),
             Ok(false) => Ok(self.over(Copies::Dropped)),
             Err(_tier) => Ok(self.pending()),
+        }
+    }
+
+    /// Publishes one key's new entry, or only ends its hold when the entry is to be kept nowhere.
+    async fn keep_one(&self, hold: Hold, change: Change<K, V>) -> Result<bool> {
+        let (key, value) = match change {
+            Change::Put(key, value) => (key, Some(value)),
+            Change::Delete(key) => (key, None),
+        };
+        let levels = &self.engine.0.setup.levels;
+        let entry = self.engine.context().date(value, self.began, self.options.own_ttl());
+        if entry.expires_at() > self.began {
+            levels.publish(&key, hold, &entry).await
+        } else {
+            levels.release(std::slice::from_ref(&key), hold).await.map(|()| false)
         }
     }
 

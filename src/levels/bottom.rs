@@ -1,4 +1,4 @@
-//! Below all tiers: asks the loader, and dates its answer once for every level above.
+//! Below all tiers: asks the loader, and dates its answers once for every level above.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -7,54 +7,82 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::FutureExt;
 
-use super::{Context, Found, Levels, LoadFailure, Search};
+use super::{Answers, Context, Found, Levels, Question, Search};
 use crate::bounds::{Key, Value};
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result, StoreError};
 use crate::event::Event;
 use crate::store::{Finding, LoadRequest, Loaded};
-use crate::tier::Hold;
+use crate::tier::{Hold, Lookup};
+use crate::time::Timestamp;
 
 /// Where a search ends.
 pub(crate) struct Bottom(pub(crate) Arc<Context>);
 
 impl Bottom {
+    /// Asks for a batch. When there is no answer at all, every question gets the same error.
     async fn ask<K: Key, V: Value>(
         &self,
-        key: &K,
-        previous: Option<&Entry<V>>,
+        questions: &[Question<K, V>],
         search: &Search<'_, K, V>,
-    ) -> Result<Found<V>> {
+    ) -> Vec<Result<Found<V>>> {
         // Taken before the load: an answer is as old as its question.
         let as_of = self.0.clock.now();
-        // A panic is caught here, so that the levels above give their leases back.
-        let load = AssertUnwindSafe(search.load.load(LoadRequest::new(key, previous))).catch_unwind();
-        let Loaded { found, ttl } = load.await.map_err(|_panic| Error::panicked())?.map_err(failure)?;
+        match load(questions, search).await {
+            Ok(answers) => answers
+                .into_iter()
+                .zip(questions)
+                .map(|(answer, question)| self.date(answer, question.previous.as_ref(), as_of, search.ttl))
+                .collect(),
+            Err(error) => questions.iter().map(|_| Err(error.clone())).collect(),
+        }
+    }
+
+    fn date<V: Value>(
+        &self,
+        answer: Result<Loaded<V>, StoreError>,
+        previous: Option<&Entry<V>>,
+        as_of: Timestamp,
+        ttl: Option<Duration>,
+    ) -> Result<Found<V>> {
+        let Loaded { found, ttl: own } = answer.map_err(Error::store)?;
         let value = match (found, previous) {
             (Finding::Value(value), _) => Some(value),
             (Finding::Absent, _) => None,
             (Finding::NotModified, Some(previous)) => previous.value().cloned(),
             (Finding::NotModified, None) => return Err(nothing_to_keep()),
         };
-        let entry = self.0.date(value, as_of, ttl.or(search.ttl));
+        let entry = self.0.date(value, as_of, own.or(ttl));
         let keep = entry.expires_at() > as_of;
         Ok(Found { entry, tier: None, keep })
     }
 }
 
-fn failure(failure: LoadFailure) -> Error {
-    match failure {
-        LoadFailure::Store(error) => Error::store(error),
-        LoadFailure::WrongLength { asked, answered } => Error::new(
-            ErrorKind::WrongLength,
-            format!(
-                "the loader was asked for {asked} keys and gave {answered} answers; give one for each, in order"
-            ),
-        ),
-        LoadFailure::Spent => {
-            Error::new(ErrorKind::Unsupported, "a load that can run once was asked to run again")
-        }
+/// One call of the loader. A panic is caught here, so that the levels above give their leases back.
+async fn load<K: Key, V: Value>(
+    questions: &[Question<K, V>],
+    search: &Search<'_, K, V>,
+) -> Result<Answers<V>> {
+    let requests: Vec<_> = questions
+        .iter()
+        .map(|question| LoadRequest::new(&question.key, question.previous.as_ref()))
+        .collect();
+    let load = AssertUnwindSafe(search.load.load(&requests)).catch_unwind();
+    let answers = load.await.map_err(|_panic| Error::panicked())??;
+    if answers.len() == questions.len() {
+        Ok(answers)
+    } else {
+        Err(wrong_length(questions.len(), answers.len()))
     }
+}
+
+fn wrong_length(asked: usize, answered: usize) -> Error {
+    Error::new(
+        ErrorKind::WrongLength,
+        format!(
+            "the loader was asked for {asked} keys and gave {answered} answers; give one for each, in order"
+        ),
+    )
 }
 
 fn nothing_to_keep() -> Error {
@@ -67,17 +95,26 @@ impl<K: Key, V: Value> Levels<K, V> for Bottom {
         None
     }
 
-    async fn copy(&self, _key: &K) -> Option<Found<V>> {
+    fn local_by(&self, _key: &Lookup<'_, K>) -> Option<(Entry<V>, &'static str)> {
         None
     }
 
-    async fn find(&self, key: &K, previous: Option<Entry<V>>, search: &Search<'_, K, V>) -> Result<Found<V>> {
-        let answer = self.ask(key, previous.as_ref(), search).await;
-        self.0.events.emit(&match &answer {
-            Ok(_) => Event::Loaded,
-            Err(error) => Event::LoadFailed { error },
-        });
-        answer
+    async fn copies(&self, keys: &[K]) -> Vec<Option<Found<V>>> {
+        keys.iter().map(|_| None).collect()
+    }
+
+    async fn find(&self, questions: Vec<Question<K, V>>, search: &Search<'_, K, V>) -> Vec<Result<Found<V>>> {
+        let mut answers = Vec::with_capacity(questions.len());
+        for batch in questions.chunks(self.0.batch) {
+            answers.extend(self.ask(batch, search).await);
+        }
+        for answer in &answers {
+            self.0.events.emit(&match answer {
+                Ok(_) => Event::Loaded,
+                Err(error) => Event::LoadFailed { error },
+            });
+        }
+        answers
     }
 
     async fn invalidate(&self, _keys: &[K]) -> Result<()> {

@@ -13,21 +13,57 @@ mod bottom;
 mod level;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use crate::bounds::{Key, Value};
 use crate::entry::Entry;
-use crate::error::{Result, StoreError};
+use crate::error::{Error, ErrorKind, Result, StoreError};
 use crate::event::Events;
 use crate::lifetime::Lifetime;
 use crate::store::{EntryLoader, LoadRequest, Loaded};
-use crate::tier::Hold;
+use crate::tier::{Hold, Lookup};
 use crate::time::{Clock, Timestamp};
 
 pub(crate) use bottom::Bottom;
 pub(crate) use level::Level;
+
+/// One key to search for.
+pub(crate) struct Question<K, V> {
+    pub(crate) key: K,
+    /// A copy that is too old to serve; a loader may say that it is still right.
+    pub(crate) previous: Option<Entry<V>>,
+    pub(crate) place: Arc<Place>,
+}
+
+/// A search's place among others: until when, and whether, its answer is wanted.
+#[derive(Debug)]
+pub(crate) struct Place {
+    deadline: Instant,
+    lost: AtomicBool,
+}
+
+impl Place {
+    pub(crate) fn until(deadline: Instant) -> Self {
+        Self { deadline, lost: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Somebody else has taken it: an answer that comes now is late, and must not be kept.
+    pub(crate) fn lose(&self) {
+        self.lost.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_wanted(&self) -> bool {
+        !self.lost.load(Ordering::Acquire) && Instant::now() <= self.deadline
+    }
+}
 
 /// An answer to a search.
 #[derive(Clone, Debug)]
@@ -45,11 +81,15 @@ pub(crate) trait Levels<K: Key, V: Value>: Send + Sync + 'static {
     /// The copy in the topmost tier, if it can be had without waiting, and that tier's name.
     fn local(&self, key: &K) -> Option<(Entry<V>, &'static str)>;
 
-    /// A fresh copy, from whichever tier has one. Never asks the store.
-    async fn copy(&self, key: &K) -> Option<Found<V>>;
+    /// The same for a key in a borrowed form.
+    fn local_by(&self, key: &Lookup<'_, K>) -> Option<(Entry<V>, &'static str)>;
 
-    /// A copy, or else the store's answer, kept on the way up. `previous` is a copy too old to serve.
-    async fn find(&self, key: &K, previous: Option<Entry<V>>, search: &Search<'_, K, V>) -> Result<Found<V>>;
+    /// For each key the best copy that any tier has: a fresh one from as far up as possible, or else a stale one. Never
+    /// asks the store.
+    async fn copies(&self, keys: &[K]) -> Vec<Option<Found<V>>>;
+
+    /// Fresh copies, or else the store's answers, kept on the way up. One answer for each question, in their order.
+    async fn find(&self, questions: Vec<Question<K, V>>, search: &Search<'_, K, V>) -> Vec<Result<Found<V>>>;
 
     /// Drops copies and destroys leases, lowest tier first.
     async fn invalidate(&self, keys: &[K]) -> Result<()>;
@@ -79,6 +119,8 @@ pub(crate) struct Context {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) lifetime: Lifetime,
     pub(crate) events: Events,
+    /// How many keys a loader is asked for at once.
+    pub(crate) batch: usize,
 }
 
 impl Context {
@@ -93,42 +135,35 @@ impl Context {
     }
 }
 
-/// One search for one key: what to ask if no tier has an answer, and on whose behalf.
+/// What to ask if no tier has an answer, and how.
 pub(crate) struct Search<'a, K, V> {
     pub(crate) load: &'a dyn Load<K, V>,
     /// The ttl that the caller wants instead of the cache's.
     pub(crate) ttl: Option<Duration>,
     /// Ask the store whatever copies there are.
     pub(crate) reload: bool,
-    /// Whether the flight still has its place: a late answer must not be kept.
-    pub(crate) wanted: &'a (dyn Fn() -> bool + Send + Sync),
+    /// A tier to be passed over.
+    pub(crate) skipped: Option<&'static str>,
 }
 
-/// Loads one key: the registered loader, or what a caller brought along.
+/// Loads keys: the registered loader, or what a caller brought along.
 #[async_trait]
 pub(crate) trait Load<K: Key, V: Value>: Send + Sync {
-    async fn load(&self, request: LoadRequest<'_, K, V>) -> Result<Loaded<V>, LoadFailure>;
+    /// One answer for each request, in their order; an error when there is none at all.
+    async fn load(&self, requests: &[LoadRequest<'_, K, V>]) -> Result<Answers<V>>;
 }
 
-/// How asking a loader can fail.
-pub(crate) enum LoadFailure {
-    Store(StoreError),
-    WrongLength {
-        asked: usize,
-        answered: usize,
-    },
-    /// A loader that can be asked once was asked again.
-    Spent,
-}
+/// A loader's answers, one for each request.
+pub(crate) type Answers<V> = Vec<Result<Loaded<V>, StoreError>>;
 
 #[async_trait]
 impl<K: Key, V: Value> Load<K, V> for Arc<dyn EntryLoader<K, V>> {
-    async fn load(&self, request: LoadRequest<'_, K, V>) -> Result<Loaded<V>, LoadFailure> {
-        let mut answers = self.load_entries(&[request]).await;
-        let answered = answers.len();
-        match (answers.pop(), answered) {
-            (Some(answer), 1) => answer.map_err(LoadFailure::Store),
-            _ => Err(LoadFailure::WrongLength { asked: 1, answered }),
-        }
+    async fn load(&self, requests: &[LoadRequest<'_, K, V>]) -> Result<Answers<V>> {
+        Ok(self.load_entries(requests).await)
     }
+}
+
+/// A question that got no answer: a level or a loader has lost count. Nobody has seen this.
+pub(crate) fn unanswered() -> Error {
+    Error::new(ErrorKind::WrongLength, "a search ended without an answer for one of its keys")
 }

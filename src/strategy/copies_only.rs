@@ -6,6 +6,7 @@ use super::{ReadStrategy, WriteStrategy};
 use crate::bounds::{Key, Value};
 use crate::engine::{Engine, ReadOptions, Served, Turn, Written};
 use crate::error::Result;
+use crate::store::Change;
 
 /// Copies and nothing else.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,7 +29,16 @@ impl<K: Key, V: Value> ReadStrategy<K, V> for CopiesOnly {
         key: &K,
         _options: &ReadOptions,
     ) -> Result<Option<Served<V>>> {
-        engine.copy(key).await
+        Ok(engine.copies(std::slice::from_ref(key)).await.pop().flatten())
+    }
+
+    async fn find_many(
+        &self,
+        engine: &Engine<K, V>,
+        keys: &[K],
+        _options: &ReadOptions,
+    ) -> Vec<Result<Option<Served<V>>>> {
+        engine.copies(keys).await.into_iter().map(Ok).collect()
     }
 }
 
@@ -40,5 +50,12 @@ impl<K: Key, V: Value> WriteStrategy<K, V> for CopiesOnly {
 
     async fn delete(&self, turn: Turn<K, V>) -> Result<Written> {
         Ok(turn.invalidate().await)
+    }
+
+    async fn apply(&self, turn: Turn<K, V>, changes: Vec<Change<K, V>>) -> Result<Written> {
+        match changes.iter().any(|change| matches!(change, Change::Put(..))) {
+            true => turn.keep_all(changes).await,
+            false => Ok(turn.invalidate().await),
+        }
     }
 }

@@ -6,6 +6,7 @@ use super::WriteStrategy;
 use crate::bounds::{Key, Value};
 use crate::engine::{Turn, Written};
 use crate::error::{Error, ErrorKind, Result};
+use crate::store::Change;
 
 /// Refuses every put and delete with [`ErrorKind::ReadOnly`]. Copies can still be invalidated.
 #[derive(Clone, Copy, Debug, Default)]
@@ -27,6 +28,10 @@ impl<K: Key, V: Value> WriteStrategy<K, V> for ReadOnly {
     }
 
     async fn delete(&self, _turn: Turn<K, V>) -> Result<Written> {
+        Err(refused())
+    }
+
+    async fn apply(&self, _turn: Turn<K, V>, _changes: Vec<Change<K, V>>) -> Result<Written> {
         Err(refused())
     }
 }

@@ -25,4 +25,13 @@ impl<K: Key, V: Value> ReadStrategy<K, V> for ReadThrough {
     async fn find(&self, engine: &Engine<K, V>, key: &K, options: &ReadOptions) -> Result<Option<Served<V>>> {
         engine.find(key, options).await.map(Some)
     }
+
+    async fn find_many(
+        &self,
+        engine: &Engine<K, V>,
+        keys: &[K],
+        options: &ReadOptions,
+    ) -> Vec<Result<Option<Served<V>>>> {
+        super::some_of_each(engine.find_many(keys, options).await)
+    }
 }

@@ -6,6 +6,7 @@ use super::WriteStrategy;
 use crate::bounds::{Key, Value};
 use crate::engine::{Turn, Written};
 use crate::error::Result;
+use crate::store::Change;
 
 /// Store first, then the copies: the next read finds the new value.
 ///
@@ -35,5 +36,11 @@ impl<K: Key, V: Value> WriteStrategy<K, V> for WriteThrough {
         turn.hold().await?;
         turn.delete().await?;
         turn.keep(None).await
+    }
+
+    async fn apply(&self, mut turn: Turn<K, V>, changes: Vec<Change<K, V>>) -> Result<Written> {
+        turn.hold().await?;
+        turn.apply(&changes).await?;
+        turn.keep_all(changes).await
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::lookup::Lookup;
 use super::stripes::{Fingerprint, Stripe, Stripes};
 use super::{Acquired, Filled, Hold, Lease, Purpose, Tier};
 use crate::bounds::{Key, Value};
@@ -18,12 +19,22 @@ use crate::error::Result;
 pub trait LocalMap<K: Key, V: Value>: Send + Sync + 'static {
     /// The entry of `key`. On the hit path: no waiting, no allocation.
     fn get(&self, key: &K) -> Option<Stored<V>>;
+    /// The same for a key in a borrowed form. A map that cannot look up by one says that it has nothing.
+    fn get_by(&self, _key: &Lookup<'_, K>) -> Option<Stored<V>> {
+        None
+    }
     /// Keeps or replaces the entry of `key`.
     fn put(&self, key: K, stored: Stored<V>);
     /// Drops the entry of `key`.
     fn remove(&self, key: &K);
     /// Drops all entries, now or by and by.
     fn clear(&self);
+    /// How many entries there are, those that have expired and not been replaced included.
+    fn len(&self) -> u64;
+    /// Whether there are none.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
 }
 
 /// An entry as a [`LocalMap`] keeps it: with its stripe, and the epoch in which it was kept.
@@ -63,6 +74,16 @@ impl<K: Key, V: Value, M: LocalMap<K, V>> Fenced<K, V, M> {
     /// The map inside.
     pub fn map(&self) -> &M {
         &self.map
+    }
+
+    /// How many entries there are, those that have expired and not been replaced included.
+    pub fn len(&self) -> u64 {
+        self.map.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.map.is_empty()
     }
 
     /// Takes the fence away, so that tests can show that it is what stops the races.
@@ -128,6 +149,10 @@ impl<K: Key, V: Value, M: LocalMap<K, V>> Tier<K, V> for Fenced<K, V, M> {
 
     fn local(&self, key: &K) -> Option<Entry<V>> {
         self.map.get(key).and_then(|stored| self.usable(stored))
+    }
+
+    fn local_by(&self, key: &Lookup<'_, K>) -> Option<Entry<V>> {
+        self.map.get_by(key).and_then(|stored| self.usable(stored))
     }
 
     async fn get_many(&self, keys: &[K]) -> Result<Vec<Option<Entry<V>>>> {

@@ -10,13 +10,20 @@
 //!   copy goes, leases are destroyed, nobody may fill while the hold lives. [`publish`](Tier::publish) is accepted
 //!   only from a hold that was alone and untouched for its whole life.
 //!
-//! To keep copies in a map of your own in this process, implement the four calls of [`LocalMap`] and wrap it in
+//! To keep copies in a map of your own in this process, implement [`LocalMap`] and wrap it in
 //! [`Fenced`], which supplies the fence. To write a tier from nothing, implement [`Tier`] and run
 //! `larder::testing::tier_contract` against it.
 
 mod fenced;
+mod lookup;
 #[cfg(feature = "memory")]
 mod memory;
+#[cfg(feature = "quick-cache")]
+mod quick;
+#[cfg(any(feature = "memory", feature = "quick-cache"))]
+mod room;
+#[cfg(any(feature = "memory", feature = "quick-cache"))]
+mod shares;
 mod stripes;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,8 +34,15 @@ use crate::entry::Entry;
 use crate::error::Result;
 
 pub use fenced::{Fenced, LocalMap, Stored};
+pub use lookup::Lookup;
 #[cfg(feature = "memory")]
-pub use memory::{Memory, MokaMap};
+pub use memory::{Memory, MemoryBuilder, MokaMap};
+#[cfg(feature = "quick-cache")]
+pub use quick::{Quick, QuickBuilder, QuickMap};
+#[cfg(any(feature = "memory", feature = "quick-cache"))]
+pub use room::Removal;
+#[cfg(any(feature = "memory", feature = "quick-cache"))]
+pub use shares::Shares;
 
 /// The right to fill one key of one tier, taken before the store is asked and destroyed by any write of the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -127,6 +141,11 @@ pub trait Tier<K: Key, V: Value>: Send + Sync + 'static {
         None
     }
 
+    /// The same for a key in a borrowed form. A tier that cannot answer says that it has nothing at hand.
+    fn local_by(&self, _key: &Lookup<'_, K>) -> Option<Entry<V>> {
+        None
+    }
+
     /// The copies of `keys`, in their order.
     fn get_many(&self, keys: &[K]) -> impl Future<Output = Result<Vec<Option<Entry<V>>>>> + Send;
 
@@ -135,6 +154,35 @@ pub trait Tier<K: Key, V: Value>: Send + Sync + 'static {
 
     /// Keeps `entry`, unless its lease is gone or the tier has a newer answer.
     fn fill(&self, key: &K, lease: Lease, entry: &Entry<V>) -> impl Future<Output = Result<Filled>> + Send;
+
+    /// [`acquire`](Self::acquire) for each of `keys`, in their order. Override it where one message can carry them all.
+    fn acquire_many(
+        &self,
+        keys: &[K],
+        purpose: Purpose,
+    ) -> impl Future<Output = Result<Vec<Acquired<V>>>> + Send {
+        async move {
+            let mut answers = Vec::with_capacity(keys.len());
+            for key in keys {
+                answers.push(self.acquire(key, purpose).await?);
+            }
+            Ok(answers)
+        }
+    }
+
+    /// [`fill`](Self::fill) for each of `fills`, in their order. One that is refused does not stop the others.
+    fn fill_many(
+        &self,
+        fills: &[(&K, Lease, &Entry<V>)],
+    ) -> impl Future<Output = Result<Vec<Filled>>> + Send {
+        async move {
+            let mut answers = Vec::with_capacity(fills.len());
+            for (key, lease, entry) in fills {
+                answers.push(self.fill(key, *lease, entry).await?);
+            }
+            Ok(answers)
+        }
+    }
 
     /// Says that the load behind `lease` is still under way. For tiers whose leases end by themselves.
     fn renew(&self, _key: &K, _lease: Lease) -> impl Future<Output = Result<()>> + Send {

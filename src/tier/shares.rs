@@ -1,0 +1,70 @@
+//! Values and absences in a share of room each, so that questions for keys that do not exist cannot crowd out values.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::fenced::{LocalMap, Stored};
+use super::lookup::Lookup;
+use crate::bounds::{Key, Value};
+
+/// Two maps: one for values, one for absences.
+///
+/// A key is in one of them at a time, but for the moment of a write: the new entry is put in its place before the old
+/// one is taken out of the other, and a reader who finds both sees the value.
+#[derive(Debug)]
+pub struct Shares<M> {
+    values: M,
+    absences: M,
+    /// Whether there has ever been an absence: most caches keep none, and need not look.
+    any_absence: AtomicBool,
+}
+
+impl<M> Shares<M> {
+    pub(super) const fn new(values: M, absences: M) -> Self {
+        Self { values, absences, any_absence: AtomicBool::new(false) }
+    }
+
+    fn absences(&self) -> Option<&M> {
+        self.any_absence.load(Ordering::Acquire).then_some(&self.absences)
+    }
+}
+
+impl<K: Key, V: Value, M: LocalMap<K, V>> LocalMap<K, V> for Shares<M> {
+    #[inline]
+    fn get(&self, key: &K) -> Option<Stored<V>> {
+        self.values.get(key).or_else(|| self.absences()?.get(key))
+    }
+
+    #[inline]
+    fn get_by(&self, key: &Lookup<'_, K>) -> Option<Stored<V>> {
+        self.values.get_by(key).or_else(|| self.absences()?.get_by(key))
+    }
+
+    fn put(&self, key: K, stored: Stored<V>) {
+        if stored.entry().is_absent() {
+            self.any_absence.store(true, Ordering::Release);
+            self.absences.put(key.clone(), stored);
+            self.values.remove(&key);
+        } else {
+            self.values.put(key.clone(), stored);
+            if let Some(absences) = self.absences() {
+                absences.remove(&key);
+            }
+        }
+    }
+
+    fn remove(&self, key: &K) {
+        self.values.remove(key);
+        if let Some(absences) = self.absences() {
+            absences.remove(key);
+        }
+    }
+
+    fn clear(&self) {
+        self.values.clear();
+        self.absences.clear();
+    }
+
+    fn len(&self) -> u64 {
+        self.values.len() + self.absences.len()
+    }
+}
