@@ -117,10 +117,9 @@ impl<K: Key, V: Value> Engine<K, V> {
                 Boarding::Leader(leader) => return Ok(Seat::Lead(leader)),
                 Boarding::Passenger(passenger) => passenger,
             };
-            match self.ride(key, &mut passenger, &mut waited_in_vain).await {
-                Some(outcome) => return Ok(Seat::Landed(outcome)),
-                None => {} // the leader is gone: board anew
-            }
+            if let Some(outcome) = self.ride(key, &mut passenger, &mut waited_in_vain).await {
+                return Ok(Seat::Landed(outcome));
+            } // else the leader is gone: board anew
         }
     }
 

@@ -44,7 +44,6 @@ impl<K: Key, V: Value> Memory<K, V> {
     }
 
     /// More settings than a capacity.
-    #[must_use]
     pub fn builder() -> MemoryBuilder<K, V> {
         MemoryBuilder {
             room: Room::Entries(10_000),

@@ -31,7 +31,6 @@ impl<K: Key, V: Value> Quick<K, V> {
     }
 
     /// More settings than a capacity.
-    #[must_use]
     pub fn builder() -> QuickBuilder<K, V> {
         QuickBuilder {
             room: Room::Entries(10_000),
@@ -104,7 +103,9 @@ impl<K, V, S> fmt::Debug for QuickBuilder<K, V, S> {
 }
 
 /// A quick_cache as a [`LocalMap`].
-pub struct QuickMap<K, V, S>(quick_cache::sync::Cache<K, Stored<V>, Units<K, V>, S, Told<K, V>>);
+pub struct QuickMap<K, V, S>(Engine<K, V, S>);
+
+type Engine<K, V, S> = quick_cache::sync::Cache<K, Stored<V>, Units<K, V>, S, Told<K, V>>;
 
 impl<K: Key, V: Value, S: BuildHasher + Clone + Send + Sync + 'static> LocalMap<K, V> for QuickMap<K, V, S> {
     #[inline]
