@@ -121,6 +121,16 @@ impl<K: Key, V: Value, T: Tier<K, V>> Tier<K, V> for Faulty<T> {
         self.inner.fill(key, lease, entry).await
     }
 
+    async fn acquire_many(&self, keys: &[K], purpose: Purpose) -> Result<Vec<Acquired<V>>> {
+        self.faults.strike_tier().await?;
+        self.inner.acquire_many(keys, purpose).await
+    }
+
+    async fn fill_many(&self, fills: &[(&K, Lease, &Entry<V>)]) -> Result<Vec<Filled>> {
+        self.faults.strike_tier().await?;
+        self.inner.fill_many(fills).await
+    }
+
     async fn renew(&self, key: &K, lease: Lease) -> Result<()> {
         self.faults.strike_tier().await?;
         self.inner.renew(key, lease).await

@@ -14,6 +14,7 @@
 //! [`Fenced`], which supplies the fence. To write a tier from nothing, implement [`Tier`] and run
 //! `larder::testing::tier_contract` against it.
 
+mod arc;
 mod fenced;
 mod lookup;
 #[cfg(feature = "memory")]
