@@ -60,6 +60,7 @@ mod levels;
 mod lifetime;
 pub mod store;
 pub mod strategy;
+mod sync;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod tier;

@@ -10,8 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use larder::testing::{Call, FakeStore, TestClock, Trouble};
 use larder::{
-    Cache, CacheExt, Change, Copies, ErrorKind, LayeredCache, Loader, Local, Memory, ReadOptions, Result, Saved, Store,
-    StoreError,
+    Cache, CacheExt, Change, Copies, ErrorKind, LayeredCache, Loader, Local, Memory, ReadOptions, Result,
+    Saved, Store, StoreError,
 };
 use support::{MINUTE, numbers, usual};
 
@@ -199,7 +199,8 @@ async fn a_load_of_many_that_the_caller_brings_is_given_what_nobody_loads() -> R
     let load = |keys: Vec<u64>| {
         asked.lock().expect("no panic").push(keys.clone());
         async move {
-            let found: HashMap<u64, u64> = keys.into_iter().filter(|key| *key < 50).map(|key| (key, key)).collect();
+            let found: HashMap<u64, u64> =
+                keys.into_iter().filter(|key| *key < 50).map(|key| (key, key)).collect();
             Ok::<_, io::Error>(found)
         }
     };
@@ -239,7 +240,11 @@ async fn many_values_are_saved_by_one_call_and_kept_or_dropped() -> Result<()> {
     {
         let store = numbers(10);
         let batched = Batched::new(&store);
-        let builder = if through { larder::write_through(batched.clone()) } else { larder::cache_aside(batched.clone()) };
+        let builder = if through {
+            larder::write_through(batched.clone())
+        } else {
+            larder::cache_aside(batched.clone())
+        };
         let cache = usual(builder).build()?;
         cache.get_many(&[1, 2]).await;
         for written in cache.put_many(vec![(1, 10), (2, 19), (2, 20)]).await {

@@ -10,8 +10,7 @@ use support::MINUTE;
 
 async fn finds_by_str<T: Tier<String, u64>>(tier: T) -> Result<()> {
     let store = FakeStore::with([("one".to_owned(), 1)]);
-    let cache =
-        larder::cache_aside(store.clone()).tier(tier).ttl(MINUTE).absent_ttl(MINUTE).build()?;
+    let cache = larder::cache_aside(store.clone()).tier(tier).ttl(MINUTE).absent_ttl(MINUTE).build()?;
     assert_eq!(cache.get_by("one").await?, Some(1));
     assert_eq!(cache.get_local(&"one".to_owned()), Local::Value(1), "kept under the key");
     assert!(cache.get_by("one").is_ready(), "a hit by its borrowed form");

@@ -12,7 +12,12 @@ use larder::{Fenced, LayeredCache, Local, Memory, Quick, Result, Tier};
 use support::MINUTE;
 
 fn cache<T: Tier<u64, String>>(tier: T, store: &FakeStore<u64, String>) -> LayeredCache<u64, String> {
-    larder::cache_aside(store.clone()).tier(tier).ttl(MINUTE).absent_ttl(MINUTE).build().expect("right settings")
+    larder::cache_aside(store.clone())
+        .tier(tier)
+        .ttl(MINUTE)
+        .absent_ttl(MINUTE)
+        .build()
+        .expect("right settings")
 }
 
 fn rows(count: u64) -> FakeStore<u64, String> {
@@ -168,7 +173,9 @@ async fn who_listens_to_memory_is_told_why() -> Result<()> {
     let told = Arc::new(Mutex::new(Vec::new()));
     let listener = {
         let told = Arc::clone(&told);
-        move |key: &u64, _value: Option<&String>, removal| told.lock().expect("no panic").push((*key, removal))
+        move |key: &u64, _value: Option<&String>, removal| {
+            told.lock().expect("no panic").push((*key, removal))
+        }
     };
     let tier = counted(Memory::builder().on_removal(listener).build());
     let cache = larder::write_through(rows(10)).tier(Arc::clone(&tier)).ttl(MINUTE).build()?;

@@ -263,10 +263,8 @@ async fn live(cache: LayeredCache<u64, u64>, slow: Slow, values: Arc<AtomicU64>)
                 };
                 Some(cache.get_or_load(&key, load).await)
             }
-            _ => match cache.get_entry(&key).await.expect("the store works") {
-                Some(served) => Some(Ok(served.into_value())),
-                None => None, // no copy, and nobody was asked
-            },
+            // `None`: there is no copy, and nobody was asked
+            _ => cache.get_entry(&key).await.expect("the store works").map(|served| Ok(served.into_value())),
         };
         if let Some(answer) = read {
             let answer = answer.expect("the store works");

@@ -72,7 +72,11 @@ async fn a_failed_refresh_leaves_the_copy_and_waits_for_the_back_off() -> Result
             assert_eq!(cache.get(&7).await?, Some(7));
             tokio::time::sleep(SECOND).await;
         }
-        assert_eq!(store.loads(), 2, "one try in twenty seconds: at least half the back-off of forty is waited for");
+        assert_eq!(
+            store.loads(),
+            2,
+            "one try in twenty seconds: at least half the back-off of forty is waited for"
+        );
         assert_eq!(cache.stats().refresh_failures, 1);
         tokio::time::sleep(20 * SECOND).await;
         store.always(Call::Load, None);
@@ -104,7 +108,8 @@ async fn a_refresh_that_a_write_overtakes_is_not_kept() -> Result<()> {
 #[tokio::test(start_paused = true)]
 async fn a_refresh_that_hangs_is_given_up_and_the_copy_serves_on() -> Result<()> {
     let store = numbers(10);
-    let cache = usual(larder::cache_aside(store.clone())).refresh_ahead(0.1).load_deadline(5 * SECOND).build()?;
+    let cache =
+        usual(larder::cache_aside(store.clone())).refresh_ahead(0.1).load_deadline(5 * SECOND).build()?;
     cache.get(&7).await?;
     store.next(Call::Load, Trouble::Hang);
     tokio::time::advance(10 * SECOND).await;

@@ -57,8 +57,10 @@ async fn what_was_invalidated_is_never_served_stale() -> Result<()> {
 #[tokio::test(start_paused = true)]
 async fn an_absence_is_never_served_past_its_ttl() -> Result<()> {
     let store = numbers(0);
-    let cache =
-        usual(larder::cache_aside(store.clone())).absent_ttl(SECOND).stale_while_revalidate(MINUTE).build()?;
+    let cache = usual(larder::cache_aside(store.clone()))
+        .absent_ttl(SECOND)
+        .stale_while_revalidate(MINUTE)
+        .build()?;
     assert_eq!(cache.get(&7).await?, None);
     store.set_row(7, 70);
     tokio::time::advance(SECOND).await;

@@ -13,13 +13,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use foldhash::quality::RandomState;
-use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::bounds::{Key, Value};
 use crate::error::Result;
 use crate::levels::{Found, Place};
+use crate::sync::Mutex;
 use crate::time::{self, Unanswered};
 
 /// What a flight brings back.

@@ -9,8 +9,9 @@ use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
 use foldhash::quality::RandomState;
-use parking_lot::Mutex;
 use tokio::sync::OwnedMutexGuard;
+
+use crate::sync::Mutex;
 
 /// One lock for each key that is being written, made when it is wanted and gone after its last user.
 ///
@@ -61,6 +62,11 @@ impl KeyLocks {
         lock
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.shards.iter().all(|shard| shard.lock().is_empty())
+    }
+
     fn shard(&self, id: LockId) -> &Shard {
         &self.shards[(id.0 >> 32) as usize % SHARDS]
     }
@@ -101,6 +107,6 @@ mod tests {
             assert!(futures_util::poll!(waiting.as_mut()).is_pending());
         }
         drop(held);
-        assert!(locks.shards.iter().all(|shard| shard.lock().is_empty()));
+        assert!(locks.is_empty());
     }
 }

@@ -10,6 +10,8 @@ mod flights;
 mod key_locks;
 mod nesting;
 mod options;
+#[cfg(all(test, shuttle))]
+mod schedules;
 mod search;
 mod served;
 mod turn;

@@ -13,7 +13,6 @@ mod bottom;
 mod level;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -25,6 +24,7 @@ use crate::error::{Error, ErrorKind, Result, StoreError};
 use crate::event::Events;
 use crate::lifetime::Lifetime;
 use crate::store::{EntryLoader, LoadRequest, Loaded};
+use crate::sync::{AtomicBool, Ordering};
 use crate::tier::{Hold, Lookup};
 use crate::time::{Clock, Timestamp};
 

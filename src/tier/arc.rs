@@ -40,11 +40,18 @@ impl<K: Key, V: Value, T: Tier<K, V>> Tier<K, V> for Arc<T> {
         (**self).fill(key, lease, entry)
     }
 
-    fn acquire_many(&self, keys: &[K], purpose: Purpose) -> impl Future<Output = Result<Vec<Acquired<V>>>> + Send {
+    fn acquire_many(
+        &self,
+        keys: &[K],
+        purpose: Purpose,
+    ) -> impl Future<Output = Result<Vec<Acquired<V>>>> + Send {
         (**self).acquire_many(keys, purpose)
     }
 
-    fn fill_many(&self, fills: &[(&K, Lease, &Entry<V>)]) -> impl Future<Output = Result<Vec<Filled>>> + Send {
+    fn fill_many(
+        &self,
+        fills: &[(&K, Lease, &Entry<V>)],
+    ) -> impl Future<Output = Result<Vec<Filled>>> + Send {
         (**self).fill_many(fills)
     }
 
@@ -64,7 +71,12 @@ impl<K: Key, V: Value, T: Tier<K, V>> Tier<K, V> for Arc<T> {
         (**self).invalidate_now(keys);
     }
 
-    fn hold_many(&self, keys: &[K], hold: Hold, lifetime: Duration) -> impl Future<Output = Result<()>> + Send {
+    fn hold_many(
+        &self,
+        keys: &[K],
+        hold: Hold,
+        lifetime: Duration,
+    ) -> impl Future<Output = Result<()>> + Send {
         (**self).hold_many(keys, hold, lifetime)
     }
 

@@ -11,13 +11,12 @@
 //! touching one of them. That is what `clear` does, and what messages will do that know a stripe but not the key.
 
 use std::hash::{BuildHasher, Hash};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use foldhash::quality::RandomState;
-use parking_lot::{Mutex, MutexGuard};
 use tokio::time::Instant;
 
 use super::{Hold, Lease};
+use crate::sync::{AtomicU32, Mutex, MutexGuard, Ordering};
 
 /// What the fence knows a key by: a hash. Two keys with the same fingerprint are fenced as one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use crate::tokens::Token;
 const FLOORS: &[(&str, u8)] = &[
     ("bounds", 0),
     ("error", 0),
+    ("sync", 0),
     ("time", 0),
     ("entry", 1),
     ("lifetime", 1),

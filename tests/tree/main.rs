@@ -107,7 +107,14 @@ fn tree(features: &str) -> BTreeSet<Crate> {
 
 /// The `rust-version` that every crate of the lock file states, if it states one.
 fn stated_rust_versions() -> BTreeMap<Crate, Option<String>> {
-    let metadata = Json::parse(&cargo(&["metadata", "--all-features", "--format-version", "1", "--filter-platform", &host()]));
+    let metadata = Json::parse(&cargo(&[
+        "metadata",
+        "--all-features",
+        "--format-version",
+        "1",
+        "--filter-platform",
+        &host(),
+    ]));
     let packages = metadata.get("packages").map(Json::items).unwrap_or_default();
     packages
         .iter()
