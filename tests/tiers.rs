@@ -8,8 +8,10 @@ use larder::testing::{Faults, Faulty, TestClock};
 use larder::{Copies, LayeredCache, Local, Memory, Result};
 use support::{MINUTE, numbers};
 
+type TwoTiers = (LayeredCache<u64, u64>, larder::testing::FakeStore<u64, u64>, Faults);
+
 /// Memory over a slow, failing-on-command tier below, over a store with ten rows.
-fn two_tiers() -> Result<(LayeredCache<u64, u64>, larder::testing::FakeStore<u64, u64>, Faults)> {
+fn two_tiers() -> Result<TwoTiers> {
     let store = numbers(10);
     let below = Faulty::new(Memory::with_capacity(1000));
     let faults = below.faults();

@@ -131,7 +131,11 @@ async fn writes_of_crossing_keys_do_not_deadlock() -> Result<()> {
             let cache = cache.clone();
             tokio::spawn(async move {
                 let keys = [n % 5, (n * 3 + 1) % 5, (n * 7 + 2) % 5];
-                cache.write(&keys, || async { Ok::<_, io::Error>(tokio::task::yield_now().await) }).await
+                let sql = || async {
+                    tokio::task::yield_now().await;
+                    Ok::<_, io::Error>(())
+                };
+                cache.write(&keys, sql).await
             })
         })
         .collect();

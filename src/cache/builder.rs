@@ -67,6 +67,7 @@ pub fn cache<K: Key, V: Value>() -> Builder<K, V> {
 pub struct Builder<K, V> {
     name: Option<String>,
     tiers: Vec<LaidTier<K, V>>,
+    top: Option<&'static str>,
     shared_tiers: Vec<&'static str>,
     loader: Option<Arc<dyn EntryLoader<K, V>>>,
     store: Option<Arc<dyn Store<K, V>>>,
@@ -97,6 +98,7 @@ impl<K: Key, V: Value> Builder<K, V> {
         Self {
             name: None,
             tiers: Vec::new(),
+            top: None,
             shared_tiers: Vec::new(),
             loader: None,
             store: None,
@@ -134,6 +136,7 @@ impl<K: Key, V: Value> Builder<K, V> {
 
     /// A place to keep copies. Call it once for each, the fastest first. There is no default.
     pub fn tier(mut self, tier: impl Tier<K, V>) -> Self {
+        self.top.get_or_insert(tier.name());
         if tier.is_shared() {
             self.shared_tiers.push(tier.name());
         }
@@ -258,6 +261,7 @@ impl<K: Key, V: Value> Builder<K, V> {
         let engine = Engine::new(Setup {
             name,
             levels,
+            top: self.top.unwrap_or_default(),
             loader: self.loader,
             store: self.store,
             context,

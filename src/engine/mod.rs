@@ -57,6 +57,8 @@ impl<K, V> Clone for Engine<K, V> {
 pub(crate) struct Setup<K, V> {
     pub(crate) name: Arc<str>,
     pub(crate) levels: Box<dyn Levels<K, V>>,
+    /// The name of the topmost tier.
+    pub(crate) top: &'static str,
     pub(crate) loader: Option<Arc<dyn EntryLoader<K, V>>>,
     pub(crate) store: Option<Arc<dyn Store<K, V>>>,
     pub(crate) context: Arc<Context>,
@@ -107,15 +109,11 @@ impl<K: Key, V: Value> Engine<K, V> {
     }
 
     #[inline]
-    fn say(
-        &self,
-        copy: Option<(Entry<V>, &'static str)>,
-        serves: impl FnOnce(&Entry<V>, Timestamp) -> bool,
-    ) -> Local<V> {
-        let context = &self.0.setup.context;
+    fn say(&self, copy: Option<Entry<V>>, serves: impl FnOnce(&Entry<V>, Timestamp) -> bool) -> Local<V> {
+        let Setup { context, top, .. } = &self.0.setup;
         match copy {
-            Some((entry, tier)) if serves(&entry, context.clock.recent()) => {
-                context.events.hit(tier);
+            Some(entry) if serves(&entry, context.clock.recent()) => {
+                context.events.hit(top);
                 entry.into_value().map_or(Local::Absent, Local::Value)
             }
             _ => Local::Unknown,

@@ -91,11 +91,11 @@ fn nothing_to_keep() -> Error {
 
 #[async_trait]
 impl<K: Key, V: Value> Levels<K, V> for Bottom {
-    fn local(&self, _key: &K) -> Option<(Entry<V>, &'static str)> {
+    fn local(&self, _key: &K) -> Option<Entry<V>> {
         None
     }
 
-    fn local_by(&self, _key: &Lookup<'_, K>) -> Option<(Entry<V>, &'static str)> {
+    fn local_by(&self, _key: &Lookup<'_, K>) -> Option<Entry<V>> {
         None
     }
 

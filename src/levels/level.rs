@@ -173,13 +173,13 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
 #[async_trait]
 impl<K: Key, V: Value, T: Tier<K, V>> Levels<K, V> for Level<T, K, V> {
     #[inline]
-    fn local(&self, key: &K) -> Option<(Entry<V>, &'static str)> {
-        self.tier.local(key).map(|entry| (entry, self.tier.name()))
+    fn local(&self, key: &K) -> Option<Entry<V>> {
+        self.tier.local(key)
     }
 
     #[inline]
-    fn local_by(&self, key: &Lookup<'_, K>) -> Option<(Entry<V>, &'static str)> {
-        self.tier.local_by(key).map(|entry| (entry, self.tier.name()))
+    fn local_by(&self, key: &Lookup<'_, K>) -> Option<Entry<V>> {
+        self.tier.local_by(key)
     }
 
     async fn copies(&self, keys: &[K]) -> Vec<Option<Found<V>>> {

@@ -78,11 +78,11 @@ pub(crate) struct Found<V> {
 /// The stack of copies, or what is left of it from some level down.
 #[async_trait]
 pub(crate) trait Levels<K: Key, V: Value>: Send + Sync + 'static {
-    /// The copy in the topmost tier, if it can be had without waiting, and that tier's name.
-    fn local(&self, key: &K) -> Option<(Entry<V>, &'static str)>;
+    /// The copy in the topmost tier, if it can be had without waiting.
+    fn local(&self, key: &K) -> Option<Entry<V>>;
 
     /// The same for a key in a borrowed form.
-    fn local_by(&self, key: &Lookup<'_, K>) -> Option<(Entry<V>, &'static str)>;
+    fn local_by(&self, key: &Lookup<'_, K>) -> Option<Entry<V>>;
 
     /// For each key the best copy that any tier has: a fresh one from as far up as possible, or else a stale one. Never
     /// asks the store.

@@ -94,6 +94,7 @@ impl<K: Key, V: Value, M: LocalMap<K, V>> Fenced<K, V, M> {
         Self { guarded: false, ..self }
     }
 
+    #[inline]
     fn usable(&self, stored: Stored<V>) -> Option<Entry<V>> {
         (self.stripes.epoch(stored.stripe) == Some(stored.epoch)).then_some(stored.entry)
     }
@@ -147,10 +148,12 @@ impl<K: Key, V: Value, M: LocalMap<K, V>> Tier<K, V> for Fenced<K, V, M> {
         self.name
     }
 
+    #[inline]
     fn local(&self, key: &K) -> Option<Entry<V>> {
         self.map.get(key).and_then(|stored| self.usable(stored))
     }
 
+    #[inline]
     fn local_by(&self, key: &Lookup<'_, K>) -> Option<Entry<V>> {
         self.map.get_by(key).and_then(|stored| self.usable(stored))
     }
