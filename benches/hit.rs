@@ -1,27 +1,28 @@
 //! What does a hit cost on top of the map that holds the copies?
 //!
-//! `cargo bench --bench hit` gives Criterion's figures for each case, and then a table of its own: all cases in one
-//! process, in interleaved rounds, so that a noisy neighbour disturbs all of them alike. Only the ratios to bare moka
-//! mean something on another machine. The row "again" is bare moka once more, in another closure: what it is off from
-//! 1.00 is what no ratio of this table can tell.
+//! `cargo bench --bench hit` gives Criterion's figures for each case, and then a table of all cases side by side. The row
+//! "again" is bare moka once more, in another closure: what it is off from 1.00 is what no ratio of this table can tell.
+
+mod support;
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use criterion::Criterion;
 use foldhash::fast::RandomState;
-use larder::{Cache, LayeredCache, Memory};
+use larder::{Cache, LayeredCache, Memory, Quick, Tier};
+use support::Case;
 use tokio::runtime::Runtime;
 
 const RESIDENT: u64 = 1_000;
 const CAPACITY: u64 = 4_000;
 const VISITS: usize = 1 << 16;
-const ROUNDS: usize = 31;
-const BATCH: Duration = Duration::from_millis(8);
 const HOUR: Duration = Duration::from_secs(3_600);
 
 type Bare = moka::sync::Cache<String, Arc<Post>, RandomState>;
+type BareFuture = moka::future::Cache<String, Arc<Post>>;
+type BareQuick = quick_cache::sync::Cache<String, Arc<Post>, quick_cache::UnitWeighter, RandomState>;
 
 /// A value of one kibibyte.
 struct Post {
@@ -52,35 +53,6 @@ impl Keys {
     }
 }
 
-/// One way to ask for a key: runs this many hits and says how long they took.
-struct Case {
-    name: &'static str,
-    run: Box<dyn Fn(u64) -> Duration>,
-}
-
-impl Case {
-    fn new(name: &'static str, run: impl Fn(u64) + 'static) -> Self {
-        let run = move |hits| {
-            let start = Instant::now();
-            run(hits);
-            start.elapsed()
-        };
-        Self { name, run: Box::new(run) }
-    }
-
-    /// How many hits take about [`BATCH`].
-    fn calibrate(&self) -> u64 {
-        let mut hits = 1_000;
-        loop {
-            let took = (self.run)(hits);
-            if took > BATCH / 2 {
-                return (hits as f64 * BATCH.as_secs_f64() / took.as_secs_f64()) as u64;
-            }
-            hits *= 2;
-        }
-    }
-}
-
 fn bare(keys: &Keys) -> Bare {
     let bare: Bare =
         moka::sync::Cache::builder().max_capacity(CAPACITY).build_with_hasher(RandomState::default());
@@ -89,9 +61,37 @@ fn bare(keys: &Keys) -> Bare {
     bare
 }
 
-fn cache(keys: &Keys, runtime: &Runtime) -> LayeredCache<String, Arc<Post>> {
-    let cache =
-        larder::cache().tier(Memory::with_capacity(CAPACITY)).ttl(HOUR).build().expect("nothing is missing");
+fn bare_quick(keys: &Keys) -> Arc<BareQuick> {
+    let bare = BareQuick::with(
+        CAPACITY as usize,
+        CAPACITY,
+        quick_cache::UnitWeighter,
+        RandomState::default(),
+        quick_cache::sync::DefaultLifecycle::default(),
+    );
+    keys.keys.iter().for_each(|key| bare.insert(key.clone(), post()));
+    Arc::new(bare)
+}
+
+fn bare_future(keys: &Keys, runtime: &Runtime) -> BareFuture {
+    let bare: BareFuture = moka::future::Cache::builder()
+        .max_capacity(CAPACITY)
+        .time_to_live(HOUR)
+        .build_with_hasher(std::collections::hash_map::RandomState::default());
+    runtime.block_on(async {
+        for key in &keys.keys {
+            bare.insert(key.clone(), post()).await;
+        }
+    });
+    bare
+}
+
+fn cache(
+    keys: &Keys,
+    runtime: &Runtime,
+    tier: impl Tier<String, Arc<Post>>,
+) -> LayeredCache<String, Arc<Post>> {
+    let cache = larder::cache().tier(tier).ttl(HOUR).build().expect("nothing is missing");
     runtime.block_on(async {
         for key in &keys.keys {
             _ = cache.put(key, post()).await.expect("memory takes everything");
@@ -114,13 +114,16 @@ fn cases() -> Vec<Case> {
         tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime starts");
     let runtime = Arc::new(runtime);
     let bare = bare(&keys);
-    let cache = cache(&keys, &runtime);
-    let dynamic: Arc<dyn Cache<String, Arc<Post>>> = Arc::new(cache.clone());
+    let future = bare_future(&keys, &runtime);
+    let bare_quick = bare_quick(&keys);
+    let memory = cache(&keys, &runtime, Memory::with_capacity(CAPACITY));
+    let quick = cache(&keys, &runtime, Quick::with_capacity(CAPACITY));
+    let dynamic: Arc<dyn Cache<String, Arc<Post>>> = Arc::new(memory.clone());
 
     macro_rules! case {
-        ($name:literal, $held:expr, |$cache:ident, $key:ident| $get:expr) => {{
+        ($name:literal, $base:literal, $held:expr, |$cache:ident, $key:ident| $get:expr) => {{
             let (keys, runtime, $cache) = (Arc::clone(&keys), Arc::clone(&runtime), $held.clone());
-            Case::new($name, move |hits| {
+            Case::new($name, $base, move |hits| {
                 runtime.block_on(async {
                     for $key in keys.visit(hits) {
                         let $key = black_box($key);
@@ -131,63 +134,30 @@ fn cases() -> Vec<Case> {
         }};
     }
     vec![
-        case!("bare moka", bare, |cache, key| cache.get(key)),
-        case!("bare moka, again", bare, |cache, key| cache.get(key)),
-        case!("LayeredCache::get", cache, |cache, key| cache.get(key).await),
-        case!("Arc<dyn Cache>::get", dynamic, |cache, key| cache.get(key).await),
-        case!("LayeredCache::get_local", cache, |cache, key| cache.get_local(key)),
+        case!("bare moka::sync", 0, bare, |cache, key| cache.get(key)),
+        case!("bare moka::sync, again", 0, bare, |cache, key| cache.get(key)),
+        case!("LayeredCache::get, Memory", 0, memory, |cache, key| cache.get(key).await),
+        case!("LayeredCache::get_local, Memory", 0, memory, |cache, key| cache.get_local(key)),
+        case!("LayeredCache::get_by, Memory", 0, memory, |cache, key| cache.get_by(key.as_str()).await),
+        case!("Arc<dyn Cache>::get, Memory", 0, dynamic, |cache, key| cache.get(key).await),
+        case!("bare moka::future, ttl, SipHash", 6, future, |cache, key| cache.get(key).await),
+        case!("LayeredCache::get, Memory", 6, memory, |cache, key| cache.get(key).await),
+        case!("LayeredCache::get, Quick", 6, quick, |cache, key| cache.get(key).await),
+        case!("bare quick_cache", 9, bare_quick, |cache, key| cache.get(key)),
+        case!("LayeredCache::get, Quick", 9, quick, |cache, key| cache.get(key).await),
     ]
-}
-
-/// The table: for each case the median time of a hit, and the median over the rounds of its ratio to bare moka.
-fn print_table(cases: &[Case]) {
-    let batches: Vec<u64> = cases.iter().map(Case::calibrate).collect();
-    let mut rounds = Vec::with_capacity(ROUNDS);
-    for round in 0..ROUNDS {
-        let mut nanos = vec![0.0; cases.len()];
-        for turn in 0..cases.len() {
-            let at = (round + turn) % cases.len();
-            nanos[at] = (cases[at].run)(batches[at]).as_secs_f64() * 1e9 / batches[at] as f64;
-        }
-        rounds.push(nanos);
-    }
-    println!(
-        "\n{:<26} {:>8}   ratio to bare moka: median (10th to 90th of {ROUNDS} rounds)",
-        "a hit through", "ns"
-    );
-    for (at, case) in cases.iter().enumerate() {
-        let nanos = sorted(rounds.iter().map(|round| round[at]));
-        let ratios = sorted(rounds.iter().map(|round| round[at] / round[0]));
-        let part = |of: &[f64], tenths: usize| of[(of.len() - 1) * tenths / 10];
-        println!(
-            "{:<26} {:>8.1}   {:.3} ({:.3} to {:.3})",
-            case.name,
-            part(&nanos, 5),
-            part(&ratios, 5),
-            part(&ratios, 1),
-            part(&ratios, 9),
-        );
-    }
-}
-
-fn sorted(numbers: impl Iterator<Item = f64>) -> Vec<f64> {
-    let mut numbers: Vec<_> = numbers.collect();
-    numbers.sort_unstable_by(f64::total_cmp);
-    numbers
 }
 
 fn main() {
     let cases = cases();
     let mut criterion = Criterion::default().configure_from_args();
     let mut group = criterion.benchmark_group("hit");
-    for case in &cases {
-        group.bench_function(case.name, |bencher| bencher.iter_custom(&case.run));
+    for (at, case) in cases.iter().enumerate() {
+        group.bench_function(format!("{at} {}", case.name), |bencher| bencher.iter_custom(&case.run));
     }
     group.finish();
     criterion.final_summary();
-    // `cargo test --benches` only wants to know that they run; `cargo bench` says `--bench`.
-    let wants = |flag: &str| std::env::args().any(|argument| argument == flag);
-    if wants("--bench") && !wants("--list") && !wants("--test") {
-        print_table(&cases);
+    if support::is_wanted() {
+        support::print_table("a hit", &cases);
     }
 }

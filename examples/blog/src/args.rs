@@ -4,9 +4,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{CommandFactory, Parser, ValueEnum, error::ErrorKind};
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 use crate::content::Size;
+use crate::web::ServeArgs;
 
 /// More would not fit in memory: the driver keeps a record of every request.
 const MOST_REQUESTS: f64 = 10_000_000.0;
@@ -14,8 +15,11 @@ const MOST_REQUESTS: f64 = 10_000_000.0;
 /// Serves the same readers with three versions of a blog and measures what each change was worth:
 /// V0 with naive queries, V1 with mended queries, V2 with a cache in front of V1.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "blog")]
+#[command(name = "blog", args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Option<Command>,
+
     /// How many posts the blog has
     #[arg(long, value_name = "COUNT", allow_negative_numbers = true, default_value_t = 1_000, value_parser = posts)]
     posts: u32,
@@ -62,6 +66,11 @@ pub(crate) struct Args {
     json: bool,
 }
 
+#[derive(Clone, Debug, Subcommand)]
+enum Command {
+    Serve(ServeArgs),
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub(crate) enum Version {
     /// Naive queries
@@ -72,7 +81,14 @@ pub(crate) enum Version {
     V2,
 }
 
-/// What is to be done: the arguments, checked.
+/// What is to be done.
+#[derive(Clone, Debug)]
+pub(crate) enum Job {
+    Measure(Settings),
+    Serve(ServeArgs),
+}
+
+/// What is to be measured: the arguments, checked.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) size: Size,
@@ -86,12 +102,19 @@ pub(crate) struct Settings {
 }
 
 /// Reads the command line. Leaves the program after `--help` and after a wrong argument.
-pub(crate) fn settings() -> Settings {
+pub(crate) fn job() -> Job {
     parse(std::env::args_os()).unwrap_or_else(|refusal| refusal.exit())
 }
 
-fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Settings, clap::Error> {
-    let args = Args::try_parse_from(args)?;
+fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Job, clap::Error> {
+    let mut args = Args::try_parse_from(args)?;
+    match args.command.take() {
+        Some(Command::Serve(serve)) => Ok(Job::Serve(serve)),
+        None => settings(args).map(Job::Measure),
+    }
+}
+
+fn settings(args: Args) -> Result<Settings, clap::Error> {
     let requests =
         requests_of(&args).map_err(|refusal| Args::command().error(ErrorKind::ValueValidation, refusal))?;
     Ok(Settings {
@@ -128,18 +151,18 @@ fn versions(mut only: Vec<Version>) -> Vec<Version> {
     only
 }
 
-fn posts(text: &str) -> Result<u32, String> {
+pub(crate) fn posts(text: &str) -> Result<u32, String> {
     match whole(text)? {
         0 => Err("a blog without posts has no pages to serve".to_owned()),
         posts => at_most(100_000, posts),
     }
 }
 
-fn comments(text: &str) -> Result<u32, String> {
+pub(crate) fn comments(text: &str) -> Result<u32, String> {
     at_most(1_000_000, whole(text)?)
 }
 
-fn authors(text: &str) -> Result<u32, String> {
+pub(crate) fn authors(text: &str) -> Result<u32, String> {
     match whole(text)? {
         0 => Err("somebody must have written the posts".to_owned()),
         authors => at_most(100_000, authors),
@@ -191,8 +214,22 @@ fn at_most(most: u32, value: u32) -> Result<u32, String> {
 mod tests {
     use super::*;
 
-    fn parse_line(line: &str) -> Result<Settings, clap::Error> {
+    fn parse_line(line: &str) -> Result<Job, clap::Error> {
         parse(["blog"].into_iter().chain(line.split_whitespace()).map(OsString::from))
+    }
+
+    fn measure(line: &str) -> Settings {
+        match parse_line(line).unwrap() {
+            Job::Measure(settings) => settings,
+            Job::Serve(_) => panic!("{line} serves"),
+        }
+    }
+
+    fn serve(line: &str) -> ServeArgs {
+        match parse_line(line).unwrap() {
+            Job::Serve(args) => args,
+            Job::Measure(_) => panic!("{line} measures"),
+        }
     }
 
     fn refusal(line: &str) -> String {
@@ -206,7 +243,7 @@ mod tests {
 
     #[test]
     fn everything_has_a_default() {
-        let settings = parse_line("").unwrap();
+        let settings = measure("");
         assert_eq!(settings.requests as f64, settings.rate * 5.0);
         assert_eq!(settings.versions, [Version::V0, Version::V1, Version::V2]);
         assert_eq!(settings.database, None);
@@ -214,13 +251,21 @@ mod tests {
 
     #[test]
     fn requests_are_counted_or_follow_from_the_time() {
-        assert_eq!(parse_line("--requests 7").unwrap().requests, 7);
-        assert_eq!(parse_line("--rate 30 --seconds 1.5").unwrap().requests, 45);
+        assert_eq!(measure("--requests 7").requests, 7);
+        assert_eq!(measure("--rate 30 --seconds 1.5").requests, 45);
     }
 
     #[test]
     fn versions_may_be_chosen_in_any_order() {
-        assert_eq!(parse_line("--only v2,v1 --only v2").unwrap().versions, [Version::V1, Version::V2]);
+        assert_eq!(measure("--only v2,v1 --only v2").versions, [Version::V1, Version::V2]);
+    }
+
+    #[test]
+    fn serving_has_settings_of_its_own() {
+        assert!(serve("serve").listen.ip().is_loopback());
+        let args = serve("serve --listen [::1]:0 --posts 7 --comments 0 --authors 2");
+        assert_eq!(args.listen.to_string(), "[::1]:0");
+        assert_eq!((args.size().posts, args.size().comments, args.size().authors), (7, 0, 2));
     }
 
     #[test]
@@ -243,6 +288,12 @@ mod tests {
             ("--only v3", "[possible values: v0, v1, v2]"),
             ("--requests 5 --seconds 5", "cannot be used with"),
             ("--post 5", "unexpected argument"),
+            ("--posts 5 serve", "cannot be used with"),
+            ("server", "unrecognized subcommand"),
+            ("serve --rate 5", "unexpected argument"),
+            ("serve --posts 0", "without posts has no pages"),
+            ("serve --listen 3000", "not an address with a port"),
+            ("serve --listen 127.0.0.1:70000", "not an address with a port"),
         ] {
             assert!(refusal(line).contains(sentence), "{line}: {}", refusal(line));
         }

@@ -1,4 +1,4 @@
-//! The database file: where it is, and whether we may replace what lies there.
+//! The database file: where it is, whether we may replace what lies there, and that nobody else is at it.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -8,17 +8,27 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
+use crate::lock::Lock;
+
 /// Written into the header of every database this program makes (`PRAGMA application_id`): "LBlg".
 pub(crate) const OURS: u32 = 0x4c42_6c67;
 
+/// Written there as `PRAGMA user_version` when all content is in.
+pub(crate) const FILLED: u32 = 1;
+
 /// What SQLite may leave beside a database.
 const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// What we leave beside a database.
+const LOCK: &str = "-lock";
 
 #[derive(Debug)]
 pub(crate) struct DatabaseFile {
     path: PathBuf,
     /// Removed when dropped; `None` when the caller chose the path, for then the file is theirs to look at.
     _scratch: Option<TempDir>,
+    /// Nobody else knows of a scratch directory.
+    _lock: Option<Lock>,
 }
 
 impl DatabaseFile {
@@ -26,14 +36,25 @@ impl DatabaseFile {
         let Some(path) = path else {
             let scratch =
                 TempDir::with_prefix("larder-blog-").context("cannot make a directory for the database")?;
-            return Ok(Self { path: scratch.path().join("blog.db"), _scratch: Some(scratch) });
+            let path = scratch.path().join("blog.db");
+            return Ok(Self { path, _scratch: Some(scratch), _lock: None });
         };
         refuse_what_is_not_ours(path)?;
-        Ok(Self { path: path.to_owned(), _scratch: None })
+        let lock = Lock::take(&beside(path, LOCK), path)?;
+        Ok(Self { path: path.to_owned(), _scratch: None, _lock: Some(lock) })
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether a whole blog is there. A file that was given up half-way, or none, is not.
+    pub(crate) fn is_filled(&self) -> Result<bool> {
+        match header(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", self.path.display())),
+            Ok(header) => Ok(is_ours(&header) && header.get(60..64) == Some(&FILLED.to_be_bytes())),
+        }
     }
 
     /// Removes what is there, so that a version starts from nothing.
@@ -59,7 +80,7 @@ fn refuse_what_is_not_ours(path: &Path) -> Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => refuse_a_bad_place(path),
         Err(error) => Err(error).with_context(|| format!("cannot look at {}", path.display())),
         Ok(found) if !found.is_file() => bail!("{} is not a plain file; name a file", path.display()),
-        Ok(_) if made_by_us(path).with_context(|| format!("cannot read {}", path.display()))? => Ok(()),
+        Ok(_) if is_ours(&header(path).with_context(|| format!("cannot read {}", path.display()))?) => Ok(()),
         Ok(_) => bail!(
             "{} exists and was not made by this program; it is left alone. Name another file, or remove it first",
             path.display()
@@ -91,10 +112,14 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
 }
 
 /// Reads the header by hand: opening the file as a database could already change it.
-fn made_by_us(path: &Path) -> io::Result<bool> {
+fn header(path: &Path) -> io::Result<Vec<u8>> {
     let mut header = Vec::new();
     File::open(path)?.take(72).read_to_end(&mut header)?;
-    Ok(header.starts_with(b"SQLite format 3\0") && header.get(68..72) == Some(&OURS.to_be_bytes()))
+    Ok(header)
+}
+
+fn is_ours(header: &[u8]) -> bool {
+    header.starts_with(b"SQLite format 3\0") && header.get(68..72) == Some(&OURS.to_be_bytes())
 }
 
 #[cfg(test)]
@@ -116,17 +141,46 @@ mod tests {
         }
     }
 
+    fn ours(filled: u32) -> [u8; 100] {
+        let mut header = [0; 100];
+        header[..16].copy_from_slice(b"SQLite format 3\0");
+        header[60..64].copy_from_slice(&filled.to_be_bytes());
+        header[68..72].copy_from_slice(&OURS.to_be_bytes());
+        header
+    }
+
     #[test]
     fn our_own_file_is_replaced_with_its_companions() {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("ours.db");
-        let mut header = [0; 100];
-        header[..16].copy_from_slice(b"SQLite format 3\0");
-        header[68..72].copy_from_slice(&OURS.to_be_bytes());
-        fs::write(&path, header).unwrap();
+        fs::write(&path, ours(0)).unwrap();
         fs::write(beside(&path, "-wal"), "").unwrap();
         DatabaseFile::choose(Some(&path)).unwrap().clear().unwrap();
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+        let left: Vec<_> =
+            fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(left, [beside(&path, LOCK)]);
+    }
+
+    #[test]
+    fn a_second_run_waits_its_turn() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("blog.db");
+        let first = DatabaseFile::choose(Some(&path)).unwrap();
+        assert!(refusal(&path).contains("is in use by another run"), "{}", refusal(&path));
+        drop(first);
+        DatabaseFile::choose(Some(&path)).unwrap();
+    }
+
+    #[test]
+    fn a_file_given_up_half_way_is_not_a_blog() {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("blog.db");
+        let file = DatabaseFile::choose(Some(&path)).unwrap();
+        assert!(!file.is_filled().unwrap());
+        for (mark, filled) in [(0, false), (FILLED, true)] {
+            fs::write(&path, ours(mark)).unwrap();
+            assert_eq!(file.is_filled().unwrap(), filled);
+        }
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //! behind a cache (V2). Same rows, same readers, same renderer; the figures say what each step was worth,
 //! and whether the last one was needed at all.
 //!
-//! `cargo run --release -p blog -- --help` lists the settings.
+//! `cargo run --release -p blog -- --help` lists the settings. `cargo run -p blog -- serve` measures nothing: it is
+//! the blog with its cache, to open in a browser.
 
 mod args;
 mod blog;
@@ -13,6 +14,7 @@ mod driver;
 mod file;
 mod latencies;
 mod ledger;
+mod lock;
 mod measure;
 mod mended;
 mod meter;
@@ -22,32 +24,34 @@ mod progress;
 mod render;
 mod report;
 mod schema;
+mod stop;
 mod trace;
 mod verdict;
 mod warm;
+mod web;
 
 use std::process::ExitCode;
 use std::thread;
 
 use anyhow::{Context, Result, bail};
-use tokio::signal;
 
-use crate::args::Settings;
+use crate::args::{Job, Settings};
 use crate::content::Content;
 use crate::file::DatabaseFile;
 use crate::report::Report;
+use crate::stop::Stop;
 
 /// The trace is drawn with another seed than the content, or both would begin with the same numbers.
 const TRACE: u64 = 0x5eed;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(&args::settings()).await {
-        Ok(0) => ExitCode::SUCCESS,
-        Ok(faults) => {
-            eprintln!("error: {faults} answers differ from the database");
-            ExitCode::FAILURE
-        }
+    let done = match args::job() {
+        Job::Measure(settings) => measure(&settings).await,
+        Job::Serve(args) => web::serve(&args).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
@@ -55,19 +59,22 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Answers with the number of faults found.
-async fn run(settings: &Settings) -> Result<usize> {
+async fn measure(settings: &Settings) -> Result<()> {
+    let mut stop = Stop::listen()?;
     let report = tokio::select! {
         report = compare(settings) => report?,
         // Leaves by the ordinary way, so that the temporary database is removed.
-        _ = signal::ctrl_c() => bail!("interrupted"),
+        () = stop.asked() => bail!("interrupted"),
     };
     if settings.json {
         println!("{}", serde_json::to_string_pretty(&report).context("cannot write the report as JSON")?);
     } else {
         println!("{report}");
     }
-    Ok(report.faults())
+    match report.faults() {
+        0 => Ok(()),
+        faults => bail!("{faults} answers differ from the database"),
+    }
 }
 
 async fn compare(settings: &Settings) -> Result<Report> {
@@ -77,15 +84,15 @@ async fn compare(settings: &Settings) -> Result<Report> {
     let mut versions = Vec::new();
     for &version in &settings.versions {
         file.clear()?;
-        fill(version, &file, &content).await?;
+        fill(&format!("{}, rows", measure::name(version)), &file, &content).await?;
         versions.push(measure::measure(version, file.path(), &content, &trace, settings).await?);
     }
     Ok(report(settings, versions))
 }
 
-async fn fill(version: args::Version, file: &DatabaseFile, content: &Content) -> Result<()> {
+async fn fill(phase: &str, file: &DatabaseFile, content: &Content) -> Result<()> {
     let rows = content.authors.len() + content.posts.len() + content.comments.len();
-    let bar = progress::phase(&format!("{}, rows", measure::name(version)), rows);
+    let bar = progress::phase(phase, rows);
     schema::create(file.path(), content, &bar).await?;
     progress::done(&bar);
     Ok(())

@@ -26,8 +26,8 @@ use crate::page::{Page, Remark};
 use crate::{cores, render, warm};
 
 pub(crate) struct Mended {
-    readers: SqlitePool,
-    writer: SqlitePool,
+    pub(crate) readers: SqlitePool,
+    pub(crate) writer: SqlitePool,
     meter: Arc<Meter>,
 }
 
@@ -39,7 +39,7 @@ impl Mended {
             .synchronous(SqliteSynchronous::Normal)
             .pragma("cache_size", "-65536");
         let writer = pool(1).connect_with(options.clone()).await?;
-        sqlx::raw_sql("CREATE INDEX comments_by_post ON comments (post_id); ANALYZE;")
+        sqlx::raw_sql("CREATE INDEX IF NOT EXISTS comments_by_post ON comments (post_id); ANALYZE;")
             .execute(&writer)
             .await?;
         let readers = pool(readers()).connect_with(options.read_only(true)).await?;

@@ -25,7 +25,7 @@ pub(crate) fn html(page: &Page) -> String {
     html
 }
 
-fn paragraphs(body: &str, html: &mut String) {
+pub(crate) fn paragraphs(body: &str, html: &mut String) {
     for paragraph in body.split("\n\n") {
         html.push_str("<p>");
         escape(paragraph, html);
@@ -33,7 +33,7 @@ fn paragraphs(body: &str, html: &mut String) {
     }
 }
 
-fn remark(remark: &Remark, html: &mut String) {
+pub(crate) fn remark(remark: &Remark, html: &mut String) {
     html.push_str("<li id=\"comment-");
     html.push_str(&remark.id.0.to_string());
     html.push_str("\"><b>");
@@ -47,7 +47,7 @@ fn remark(remark: &Remark, html: &mut String) {
 
 /// Everything people typed goes through here. Quotes are escaped too, so the text is as safe inside an
 /// attribute as it is between tags.
-fn escape(text: &str, html: &mut String) {
+pub(crate) fn escape(text: &str, html: &mut String) {
     let mut plain_from = 0;
     for (at, byte) in text.bytes().enumerate() {
         let entity = match byte {

@@ -9,7 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, QueryBuilder, SqliteConnection};
 
 use crate::content::{Author, Comment, Content, Post};
-use crate::file::OURS;
+use crate::file::{FILLED, OURS};
 
 const TABLES: &str = "
     CREATE TABLE authors (
@@ -68,6 +68,8 @@ async fn fill(path: &Path, content: &Content, progress: &ProgressBar) -> sqlx::R
         progress.inc(batch.len() as u64);
     }
     filling.commit().await?;
+    let mark = AssertSqlSafe(format!("PRAGMA user_version = {FILLED}"));
+    sqlx::raw_sql(mark).execute(&mut connection).await?;
     connection.close().await
 }
 
