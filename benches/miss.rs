@@ -24,7 +24,7 @@ fn main() {
         builder.tier(Memory::with_capacity(4 * KEYS)).ttl(Duration::from_secs(3600)).build().expect("right");
 
     let by_hand = {
-        let (runtime, bare) = (Arc::clone(&runtime), bare.clone());
+        let runtime = Arc::clone(&runtime);
         Case::new("by hand: get, load, insert, invalidate", 0, move |times| {
             runtime.block_on(async {
                 for key in (0..KEYS).cycle().take(times as usize) {

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use larder::testing::{FakeStore, Faulty, store_contract, tier_contract};
 use larder::tier::{Fenced, LocalMap, Stored};
-use larder::{Change, Loader, Memory, Result, Saved, Store, StoreError, store_fn};
+use larder::{Change, Loader, Memory, Quick, Result, Saved, Store, StoreError, store_fn};
 
 /// The simplest map there is.
 #[derive(Default)]
@@ -144,6 +144,16 @@ fn text_of(panic: &(dyn Any + Send)) -> String {
 #[tokio::test(start_paused = true)]
 async fn memory_keeps_the_contract_of_a_tier() -> Result<()> {
     tier_contract(async || Memory::with_capacity(100)).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_quick_engine_keeps_the_contract_of_a_tier() -> Result<()> {
+    tier_contract(async || Quick::with_capacity(100)).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shared_tier_keeps_the_contract_of_a_tier() -> Result<()> {
+    tier_contract(async || Arc::new(Memory::with_capacity(100))).await
 }
 
 #[tokio::test(start_paused = true)]

@@ -34,6 +34,7 @@ fn the_future_of_a_read_is_small() -> Result<()> {
     let cache = pages()?;
     let key = "/".to_owned();
     assert_small("LayeredCache::get", &cache.get(&key));
+    assert_small("LayeredCache::get_by", &cache.get_by("/"));
     assert_small("LayeredCache::get_with", &cache.get_with(&key, ReadOptions::new().reload()));
     assert_small("LayeredCache::get_or_load", &cache.get_or_load(&key, load_with_a_buffer));
     Ok(())

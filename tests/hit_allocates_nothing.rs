@@ -14,8 +14,8 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use larder::testing::FakeStore;
-use larder::tier::{Fenced, LocalMap, Stored};
-use larder::{Cache, CacheExt, LayeredCache, Local, Memory, Result, Tier};
+use larder::tier::{Fenced, LocalMap, Lookup, Stored};
+use larder::{Builder, Cache, CacheExt, LayeredCache, Local, Memory, Quick, Result, Tier};
 
 const KEYS: usize = 100;
 const WARM_UP: usize = 2_000;
@@ -39,6 +39,10 @@ impl LocalMap<String, Page> for Plain {
         self.rows().get(key).cloned()
     }
 
+    fn get_by(&self, lookup: &Lookup<'_, String>) -> Option<Stored<Page>> {
+        self.rows().iter().find(|(key, _)| lookup.is(key)).map(|(_, stored)| stored.clone())
+    }
+
     fn put(&self, key: String, stored: Stored<Page>) {
         self.rows().insert(key, stored);
     }
@@ -59,9 +63,10 @@ impl LocalMap<String, Page> for Plain {
 /// One way to ask for a key: whether there is a page.
 type Way = (&'static str, fn(&Pages, &Arc<dyn Cache<String, Page>>, &String) -> bool);
 
-const WAYS: [Way; 6] = [
+const WAYS: [Way; 7] = [
     ("get", |cache, _, key| is_there(now(cache.get(key)))),
     ("get through dyn", |_, cache, key| is_there(now(cache.get(key)))),
+    ("get_by", |cache, _, key| is_there(now(cache.get_by(key.as_str())))),
     ("get_local", |cache, _, key| is_local(&cache.get_local(key))),
     ("get_local through dyn", |_, cache, key| is_local(&cache.get_local(key))),
     ("get_or_load", |cache, _, key| is_there(now(cache.get_or_load(key, no_load)))),
@@ -96,11 +101,16 @@ fn keys(of: &str) -> Vec<String> {
     (0..KEYS).map(|n| format!("{of}:tenant-a:{n:010}")).collect()
 }
 
-/// A cache that has a page for every key of `there`, and knows that there is none for every key of `absent`.
-async fn warm(tier: impl Tier<String, Page>, there: &[String], absent: &[String]) -> Result<Pages> {
+/// A cache over a store that has a page for every key of `there`.
+fn over(there: &[String], tier: impl Tier<String, Page>) -> Builder<String, Page> {
     let hour = Duration::from_secs(3_600);
     let store = FakeStore::with(there.iter().map(|key| (key.clone(), Page::new([0; 1024]))));
-    let cache = larder::cache_aside(store).tier(tier).ttl(hour).absent_ttl(hour).build()?;
+    larder::cache_aside(store).tier(tier).ttl(hour).absent_ttl(hour)
+}
+
+/// A cache that has a copy for every key of `there`, and knows that there is none for every key of `absent`.
+async fn warm(builder: Builder<String, Page>, there: &[String], absent: &[String]) -> Result<Pages> {
+    let cache = builder.build()?;
     for key in there {
         assert!(cache.get(key).await?.is_some());
     }
@@ -108,6 +118,10 @@ async fn warm(tier: impl Tier<String, Page>, there: &[String], absent: &[String]
         assert!(cache.get(key).await?.is_none());
     }
     Ok(cache)
+}
+
+fn plain() -> Fenced<String, Page, Plain> {
+    Fenced::new("plain", Plain::default())
 }
 
 /// How often `hit` allocates when it is called for one key after the other.
@@ -129,7 +143,17 @@ fn allocations_of_all_ways(cache: &Pages, keys: &[String], there: bool) -> Vec<(
 #[tokio::test]
 async fn a_hit_allocates_nothing() -> Result<()> {
     let there = keys("post");
-    let cache = warm(Fenced::new("plain", Plain::default()), &there, &[]).await?;
+    let cache = warm(over(&there, plain()), &there, &[]).await?;
+    for (way, allocations) in allocations_of_all_ways(&cache, &there, true) {
+        assert_eq!(allocations, 0, "{way}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_hit_before_its_refresh_is_due_allocates_nothing() -> Result<()> {
+    let there = keys("post");
+    let cache = warm(over(&there, plain()).refresh_ahead(0.8), &there, &[]).await?;
     for (way, allocations) in allocations_of_all_ways(&cache, &there, true) {
         assert_eq!(allocations, 0, "{way}");
     }
@@ -139,8 +163,20 @@ async fn a_hit_allocates_nothing() -> Result<()> {
 #[tokio::test]
 async fn a_remembered_absence_allocates_nothing() -> Result<()> {
     let absent = keys("nobody");
-    let cache = warm(Fenced::new("plain", Plain::default()), &[], &absent).await?;
+    let cache = warm(over(&[], plain()), &[], &absent).await?;
     for (way, allocations) in allocations_of_all_ways(&cache, &absent, false) {
+        assert_eq!(allocations, 0, "{way}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_hit_on_the_quick_engine_allocates_nothing() -> Result<()> {
+    let (there, absent) = (keys("post"), keys("nobody"));
+    let cache = warm(over(&there, Quick::with_capacity(4_000)), &there, &absent).await?;
+    let values = allocations_of_all_ways(&cache, &there, true);
+    let absences = allocations_of_all_ways(&cache, &absent, false);
+    for (way, allocations) in values.into_iter().chain(absences) {
         assert_eq!(allocations, 0, "{way}");
     }
     Ok(())
@@ -149,7 +185,7 @@ async fn a_remembered_absence_allocates_nothing() -> Result<()> {
 #[tokio::test]
 async fn a_hit_in_memory_allocates_at_most_when_moka_cleans_up() -> Result<()> {
     let (there, absent) = (keys("post"), keys("nobody"));
-    let cache = warm(Memory::with_capacity(4_000), &there, &absent).await?;
+    let cache = warm(over(&there, Memory::with_capacity(4_000)), &there, &absent).await?;
     let values = allocations_of_all_ways(&cache, &there, true);
     let absences = allocations_of_all_ways(&cache, &absent, false);
     for (way, allocations) in values.into_iter().chain(absences) {
@@ -162,7 +198,7 @@ async fn a_hit_in_memory_allocates_at_most_when_moka_cleans_up() -> Result<()> {
 /// Shows that the counter counts: else every test above would pass whatever happens.
 #[tokio::test]
 async fn a_miss_is_seen_to_allocate() -> Result<()> {
-    let cache = warm(Fenced::new("plain", Plain::default()), &[], &[]).await?;
+    let cache = warm(over(&[], plain()), &[], &[]).await?;
     let ask = |key: &String| drop(black_box(cache.get(key)));
     assert!(allocations(&keys("nowhere"), ask) >= HITS as u64, "the way down is boxed");
     Ok(())

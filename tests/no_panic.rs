@@ -3,6 +3,7 @@
 
 mod support;
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use std::time::Duration;
 
 use larder::testing::{Call, FakeStore, TestClock, Trouble};
 use larder::{
-    Answer, Cache, CacheExt, ErrorKind, LayeredCache, Local, Memory, ReadOptions, Result, WriteOptions,
+    Answer, Cache, CacheExt, ErrorKind, LayeredCache, Local, Memory, Quick, ReadOptions, Result, Tier,
+    WriteOptions,
 };
 use support::{MINUTE, numbers, usual};
 use tokio::runtime::{Builder, Runtime};
@@ -66,7 +68,11 @@ async fn use_all(cache: &Numbers) {
         _ = cache.delete(&key).await;
         _ = cache.invalidate(&key).await;
     }
+    _ = cache.get_by(&1).await;
     _ = cache.get_many(&[1, 1, 2]).await;
+    _ = cache.get_or_load_many(&[1, 1, 2], async |_| Ok::<_, Infallible>(HashMap::from([(3, 3)]))).await;
+    _ = cache.put_many(vec![(1, 1), (1, 2), (2, 2)]).await;
+    _ = cache.delete_many(&[1, 1, 2]).await;
     _ = cache.invalidate_many(&[1, 1, 2]).await;
     _ = cache.clear().await;
     _ = cache.stats();
@@ -110,6 +116,10 @@ async fn for_ever_is_a_time_like_any_other() -> Result<()> {
         .ttl(Duration::MAX)
         .absent_ttl(Duration::MAX)
         .jitter(1.0)
+        .stale_while_revalidate(Duration::MAX)
+        .refresh_ahead(0.8)
+        .refresh_back_off(Duration::MAX)
+        .max_batch(usize::MAX)
         .load_deadline(Duration::MAX)
         .write_deadline(Duration::MAX)
         .clock(clock.clone())
@@ -124,6 +134,19 @@ async fn for_ever_is_a_time_like_any_other() -> Result<()> {
     assert_eq!(store.loads(), 2);
     use_all(&cache).await;
     assert!(cache.close(Duration::MAX).await?.is_empty());
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_may_be_renewed_almost_at_once_or_almost_never() -> Result<()> {
+    for part in [f64::MIN_POSITIVE, 1.0 - f64::EPSILON] {
+        for ttl in [Duration::from_nanos(1), MINUTE, Duration::MAX] {
+            let builder = usual(larder::cache_aside(numbers(2))).ttl(ttl).refresh_ahead(part);
+            let cache = builder.refresh_back_off(Duration::ZERO).max_batch(1).build()?;
+            assert_eq!(cache.get(&1).await?, Some(1), "{part} of {ttl:?}");
+            use_all(&cache).await;
+        }
+    }
     Ok(())
 }
 
@@ -146,18 +169,48 @@ async fn no_jitter_and_all_jitter_are_both_settings() -> Result<()> {
     Ok(())
 }
 
+/// How often a cache with this tier loads a key that is asked for two hundred times, and remembers that there is none
+/// of another.
+async fn loads_with(tier: impl Tier<u64, u64>) -> Result<u64> {
+    let store = numbers(2);
+    let cache = larder::cache_aside(store.clone()).tier(tier).ttl(MINUTE).absent_ttl(MINUTE).build()?;
+    for _ in 0..200 {
+        assert_eq!(cache.get(&1).await?, Some(1));
+    }
+    let loads = store.loads();
+    assert_eq!(cache.get(&7).await?, None);
+    use_all(&cache).await;
+    Ok(loads)
+}
+
 #[tokio::test]
 async fn room_for_nothing_and_room_for_everything_are_both_rooms() -> Result<()> {
-    for (capacity, loads) in [(0, 200), (u64::MAX, 1)] {
-        let store = numbers(2);
-        let cache =
-            larder::cache_aside(store.clone()).tier(Memory::with_capacity(capacity)).ttl(MINUTE).build()?;
-        for _ in 0..200 {
-            assert_eq!(cache.get(&1).await?, Some(1));
-        }
-        assert_eq!(store.loads(), loads, "room for {capacity}");
-        use_all(&cache).await;
+    for (room, loads) in [(0, 200), (u64::MAX, 1)] {
+        assert_eq!(loads_with(Memory::with_capacity(room)).await?, loads, "room for {room}");
+        assert_eq!(loads_with(Quick::with_capacity(room)).await?, loads, "room for {room}");
+        let heavy = |_: &u64, _: &u64| u32::MAX;
+        let weighed = loads_with(Memory::builder().weight(room, heavy).absent_capacity(room).build()).await?;
+        assert_eq!(weighed, loads, "room for a weight of {room}");
+        let weighed = loads_with(Quick::builder().weight(room, heavy).absent_capacity(room).build()).await?;
+        assert_eq!(weighed, loads, "room for a weight of {room}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_weighs_nothing_is_kept_all_the_same() -> Result<()> {
+    let light = |_: &u64, _: &u64| 0;
+    assert_eq!(loads_with(Memory::builder().weight(100, light).build()).await?, 1);
+    assert_eq!(loads_with(Quick::builder().weight(100, light).build()).await?, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_time_to_idle_may_be_nothing_or_for_ever() -> Result<()> {
+    assert_eq!(loads_with(Memory::builder().time_to_idle(Duration::ZERO).build()).await?, 200);
+    assert_eq!(loads_with(Memory::builder().time_to_idle(CENTURY * 9).build()).await?, 1);
+    assert_eq!(loads_with(Memory::builder().time_to_idle(CENTURY * 11).build()).await?, 1);
+    assert_eq!(loads_with(Memory::builder().time_to_idle(Duration::MAX).build()).await?, 1);
     Ok(())
 }
 

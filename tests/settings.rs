@@ -122,6 +122,37 @@ fn a_deadline_of_zero_is_refused() {
 }
 
 #[test]
+fn a_refresh_ahead_that_is_not_a_part_is_refused() {
+    let usual = || posts().tier(Memory::with_capacity(10)).ttl(MINUTE);
+    for part in [f64::NAN, -1.0, 0.0, 1.0, 2.0, f64::INFINITY] {
+        let error = refusal(usual().refresh_ahead(part));
+        assert_names(&error, &[&format!("refresh_ahead({part})"), "above 0 and below 1"]);
+    }
+    assert!(usual().refresh_ahead(f64::MIN_POSITIVE).build().is_ok());
+    assert!(usual().refresh_ahead(1.0 - f64::EPSILON).build().is_ok());
+}
+
+#[test]
+fn a_refresh_ahead_with_nothing_to_load_is_refused() {
+    let without_a_loader = larder::cache().name("posts").tier(Memory::with_capacity(10)).ttl(MINUTE);
+    assert_names(&refusal(without_a_loader.refresh_ahead(0.8)), &["`refresh_ahead`", "no loader"]);
+}
+
+#[test]
+fn a_refresh_ahead_beside_a_read_strategy_is_refused() {
+    let usual = posts().tier(Memory::with_capacity(10)).ttl(MINUTE);
+    let error = refusal(usual.refresh_ahead(0.8).read(larder::strategy::ReadThrough::new()));
+    assert_names(&error, &["`refresh_ahead`", "`read`"]);
+}
+
+#[test]
+fn a_batch_of_nothing_is_refused() {
+    let usual = || posts().tier(Memory::with_capacity(10)).ttl(MINUTE);
+    assert_names(&refusal(usual().max_batch(0)), &["`max_batch`"]);
+    assert!(usual().max_batch(1).build().is_ok());
+}
+
+#[test]
 fn a_second_shared_tier_is_refused() {
     let usual = || posts().tier(Memory::with_capacity(10)).ttl(MINUTE);
     let error = refusal(usual().tier(Shared("redis")).tier(Shared("valkey")));
@@ -139,9 +170,20 @@ fn all_that_is_wrong_is_said_at_once() {
         .tier(Shared("redis"))
         .tier(Shared("valkey"))
         .jitter(2.0)
+        .refresh_ahead(3.0)
+        .max_batch(0)
         .load_deadline(Duration::ZERO)
         .write_deadline(Duration::ZERO);
-    assert_names(&refusal(all), &["no ttl", "jitter(2)", "shared", "`load_deadline`", "`write_deadline`"]);
+    let named = [
+        "no ttl",
+        "jitter(2)",
+        "refresh_ahead(3)",
+        "max_batch",
+        "shared",
+        "`load_deadline`",
+        "`write_deadline`",
+    ];
+    assert_names(&refusal(all), &named);
 }
 
 #[test]

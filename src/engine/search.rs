@@ -48,7 +48,8 @@ impl<K: Key, V: Value> Engine<K, V> {
         load: &dyn Load<K, V>,
         options: &ReadOptions,
     ) -> Result<Served<V>> {
-        let stale = if options.is_special() { None } else { self.servable(key).await };
+        let never_stale = self.context().lifetime.stale.is_zero();
+        let stale = if never_stale || options.is_special() { None } else { self.servable(key).await };
         if let Some(stale) = &stale
             && (self.0.flights.is_under_way(key) || self.is_backing_off(key))
         {

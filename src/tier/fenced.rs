@@ -23,6 +23,11 @@ pub trait LocalMap<K: Key, V: Value>: Send + Sync + 'static {
     fn get_by(&self, _key: &Lookup<'_, K>) -> Option<Stored<V>> {
         None
     }
+    /// The same, to look again for what was just missed: a map that counts how often a key is asked for, to decide what
+    /// it keeps, should not count this.
+    fn peek(&self, key: &K) -> Option<Stored<V>> {
+        self.get(key)
+    }
     /// Keeps or replaces the entry of `key`.
     fn put(&self, key: K, stored: Stored<V>);
     /// Drops the entry of `key`.
@@ -99,6 +104,10 @@ impl<K: Key, V: Value, M: LocalMap<K, V>> Fenced<K, V, M> {
         (self.stripes.epoch(stored.stripe) == Some(stored.epoch)).then_some(stored.entry)
     }
 
+    fn peek(&self, key: &K) -> Option<Entry<V>> {
+        self.map.peek(key).and_then(|stored| self.usable(stored))
+    }
+
     /// Keeps `entry`. The caller has the stripe locked, so no write can come between its check and this.
     fn keep(&self, _locked: &Stripe, key: &K, fingerprint: Fingerprint, entry: &Entry<V>) {
         let stripe = self.stripes.index(fingerprint);
@@ -109,10 +118,7 @@ impl<K: Key, V: Value, M: LocalMap<K, V>> Fenced<K, V, M> {
     /// Whether the map has an answer to a later question than `entry` is: a load that was given up, and came in
     /// after the one that replaced it, must not put its older answer in the place of the newer.
     fn has_newer(&self, key: &K, entry: &Entry<V>) -> bool {
-        self.map
-            .get(key)
-            .and_then(|stored| self.usable(stored))
-            .is_some_and(|here| here.as_of() > entry.as_of())
+        self.peek(key).is_some_and(|here| here.as_of() > entry.as_of())
     }
 
     fn hold_now(&self, keys: &[K], hold: Hold, lifetime: Duration) {
@@ -159,7 +165,7 @@ impl<K: Key, V: Value, M: LocalMap<K, V>> Tier<K, V> for Fenced<K, V, M> {
     }
 
     async fn get_many(&self, keys: &[K]) -> Result<Vec<Option<Entry<V>>>> {
-        Ok(keys.iter().map(|key| self.local(key)).collect())
+        Ok(keys.iter().map(|key| self.peek(key)).collect())
     }
 
     async fn acquire(&self, key: &K, _purpose: Purpose) -> Result<Acquired<V>> {

@@ -160,6 +160,11 @@ impl<K: Key, V: Value, S: BuildHasher + Clone + Send + Sync + 'static> LocalMap<
         self.0.get(key)
     }
 
+    /// A miss by `get` would raise the key's popularity, and let it in where the engine would have kept it out.
+    fn peek(&self, key: &K) -> Option<Stored<V>> {
+        if self.0.contains_key(key) { self.0.get(key) } else { None }
+    }
+
     fn put(&self, key: K, stored: Stored<V>) {
         self.0.insert(key, stored);
     }

@@ -39,6 +39,10 @@ impl<K: Key, V: Value, M: LocalMap<K, V>> LocalMap<K, V> for Shares<M> {
         self.values.get_by(key).or_else(|| self.absences()?.get_by(key))
     }
 
+    fn peek(&self, key: &K) -> Option<Stored<V>> {
+        self.values.peek(key).or_else(|| self.absences()?.peek(key))
+    }
+
     fn put(&self, key: K, stored: Stored<V>) {
         if stored.entry().is_absent() {
             self.any_absence.store(true, Ordering::Release);
