@@ -34,6 +34,7 @@ CHECKS=(
     "features|the library builds with no feature, and with each alone"
     "debug|all tests of the workspace, documentation examples too, unoptimised"
     "release|all tests of the library, optimised"
+    "schedules|random schedules of flights, fence and turns, 350,000 of them"
     "examples|every examples/*.rs runs"
     "blog|the blog runs a small job, and refuses a flag it does not know"
     "benches|the benchmarks compile"
@@ -124,6 +125,11 @@ check_debug() {
 # Both debug and release, since optimising compilers have been wrong about correct code.
 check_release() {
     cargo test --release --package larder --all-features
+}
+
+# A build of its own, with other locks, in a folder of its own.
+check_schedules() {
+    RUSTFLAGS="--cfg shuttle" cargo test --release --package larder --features testing --lib --target-dir target/schedules schedules
 }
 
 check_examples() {

@@ -195,7 +195,7 @@ async fn what_nobody_asks_for_leaves_when_its_time_to_idle_is_over() -> Result<(
     read_all(&cache, 0..10).await?;
     assert_eq!(tier.len(), 10);
     tokio::time::timeout(MINUTE, async {
-        while tier.len() > 0 {
+        while !tier.is_empty() {
             tokio::time::sleep(idle / 10).await; // moka goes by the machine's clock
         }
     })
