@@ -1,7 +1,15 @@
 //! Cache-aside at a glance: read a post twice, comment on it, read it again.
 //!
+//! `cargo run --example blog` prints:
+//!
 //! ```text
-//! cargo run --example blog
+//! saved: the store has it, its copies are Dropped
+//! the first reader gets "Hello", queries: 1
+//! the second reader gets "Hello", queries: 0
+//! a comment is in the database, number 1
+//! the next reader sees ["Nice!"]
+//! a comment on a post that is not there: cache `posts`: write: the store failed
+//! 3 reads, 1 of them hits; 2 loads
 //! ```
 //!
 //! Here the database is a map that counts its queries; `cargo run -p blog` does the same on SQLite, and measures it.
@@ -91,7 +99,7 @@ async fn main() -> larder::Result<()> {
     for reader in ["first", "second"] {
         let before = db.queries();
         let post = posts.get(&1).await?.map_or_else(String::new, |post| post.title.clone());
-        println!("the {reader} reader gets {post:?} with {} queries", db.queries() - before);
+        println!("the {reader} reader gets {post:?}, queries: {}", db.queries() - before);
     }
 
     // Your own SQL: the named key is dropped after it, never before.

@@ -102,6 +102,8 @@ struct Inner {
     cache: Option<Arc<str>>,
     detail: Cow<'static, str>,
     source: Option<Arc<Source>>,
+    /// What is known of a write that this error ended, where the store did not say.
+    outcome: Option<Outcome>,
 }
 
 /// Where an error came from: the store, with what it knows of the outcome, or anything else.
@@ -113,7 +115,14 @@ enum Source {
 impl Error {
     /// An error of `kind`; `detail` is a sentence that says what happened and what to do. Write no key into it.
     pub fn new(kind: ErrorKind, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self(Arc::new(Inner { kind, operation: None, cache: None, detail: detail.into(), source: None }))
+        Self(Arc::new(Inner {
+            kind,
+            operation: None,
+            cache: None,
+            detail: detail.into(),
+            source: None,
+            outcome: None,
+        }))
     }
 
     /// The error of a tier's own client, for those who write a [`Tier`](crate::tier::Tier).
@@ -148,6 +157,18 @@ impl Error {
             Some(Source::Store(error)) => Some(error),
             _ => None,
         }
+    }
+
+    /// What is known of the write that failed: whether the store has it. `None` when nothing was written because
+    /// nothing was tried, as for an error of a read or of the settings.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.0.outcome.or_else(|| self.store_error().map(StoreError::outcome))
+    }
+
+    pub(crate) fn with_outcome(mut self, outcome: Outcome) -> Self {
+        self.inner().outcome = Some(outcome);
+        self
     }
 
     /// The cause as the type that the store or the tier reported, if it is an `E`.

@@ -49,6 +49,7 @@
 //! [`Cache`] is the trait an application holds, [`LayeredCache`] what the [`Builder`] makes. [`store`] is the database
 //! behind it, [`tier`] where copies are kept, [`strategy`] how reads and writes behave, `testing` (a feature)
 //! what your tests need. [`error`] says what can go wrong, [`event`] what happened, [`time`] what is fresh.
+//! Longer texts are in [`guide`]: errors, testing, stability, patterns.
 
 pub mod bounds;
 mod cache;
@@ -56,6 +57,7 @@ mod engine;
 pub mod entry;
 pub mod error;
 pub mod event;
+pub mod guide;
 mod levels;
 mod lifetime;
 pub mod store;

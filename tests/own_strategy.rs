@@ -19,7 +19,7 @@ impl ReadStrategy<u64, u64> for OddOnes {
         options: &ReadOptions,
     ) -> Result<Option<Served<u64>>> {
         match key % 2 {
-            0 => Ok(engine.copies(&[*key]).await.remove(0)),
+            0 => Ok(engine.copies(&[*key], options).await?.remove(0)),
             _ => engine.find(key, options).await.map(Some),
         }
     }

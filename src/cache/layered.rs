@@ -261,6 +261,10 @@ impl<K: Key, V: Value> LayeredCache<K, V> {
     /// future is dropped in the middle, nobody knows what the store has, and the copies are dropped, now and once
     /// more after the write deadline.
     ///
+    /// A write that touches what two caches keep is nested: `posts.write(&[id], || async { … lists.write(&[page], …) … })`,
+    /// the caches always in the same order. Two calls one after the other would lose the second when the caller goes
+    /// away between them.
+    ///
     /// An error says what it knows with [`StoreError::not_applied`]: the copies then stay.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! The tasks of one cache: counted, refused after `close`, waited for by it.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -26,6 +27,8 @@ pub(crate) struct Background {
     closing: CancellationToken,
     loads: AtomicUsize,
     writes: AtomicUsize,
+    /// Keys whose copies were still there when their repair was stopped by `close`.
+    undropped: AtomicUsize,
 }
 
 /// What was still under way when [`close`](crate::Cache::close) stopped waiting.
@@ -36,13 +39,25 @@ pub struct Leftovers {
     pub loads: usize,
     /// Writes, and invalidations that belong to writes. They go on while the runtime lives.
     pub writes: usize,
+    /// Keys whose copies a failing tier has not dropped: it may serve an older value until their ttl ends.
+    pub copies: usize,
 }
 
 impl Leftovers {
     /// Whether everything was done.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.loads == 0 && self.writes == 0
+        self.loads == 0 && self.writes == 0 && self.copies == 0
+    }
+}
+
+impl fmt::Display for Leftovers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return f.write_str("nothing is left");
+        }
+        let Self { loads, writes, copies } = self;
+        write!(f, "left: {loads} loads, {writes} writes, {copies} keys with copies to be dropped")
     }
 }
 
@@ -98,8 +113,14 @@ impl Background {
             _ => Ok(Leftovers {
                 loads: self.loads.load(Ordering::Acquire),
                 writes: self.writes.load(Ordering::Acquire),
+                copies: self.undropped.load(Ordering::Acquire),
             }),
         }
+    }
+
+    /// A repair has been stopped by `close` before a tier had dropped its copies.
+    pub(crate) fn leave_copies(&self, keys: usize) {
+        self.undropped.fetch_add(keys, Ordering::AcqRel);
     }
 
     fn counter(&self, duty: Duty) -> &AtomicUsize {

@@ -121,16 +121,23 @@ impl<K: Key, V: Value> Engine<K, V> {
     }
 
     /// Fresh copies from whichever tiers have them, one place for each key. Never asks the store.
-    pub async fn copies(&self, keys: &[K]) -> Vec<Option<Served<V>>> {
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NoStore`] when the options want a reload: copies are all there is here.
+    pub async fn copies(&self, keys: &[K], options: &ReadOptions) -> Result<Vec<Option<Served<V>>>> {
+        if options.wants_reload() {
+            return Err(search::no_loader());
+        }
         let is_fresh = |copy: &Served<V>| copy.freshness() == Freshness::Fresh;
-        let copies = self.best_copies(keys).await;
-        copies.into_iter().map(|copy| self.counted(copy.filter(is_fresh), true)).collect()
+        let copies = self.best_copies(keys, options.skipped()).await;
+        Ok(copies.into_iter().map(|copy| self.counted(copy.filter(is_fresh), true)).collect())
     }
 
     /// Copies that may be served, one place for each key: fresh ones, or else stale ones within the window of stale
     /// use. Whoever serves a stale one sees to it that it is renewed. Never asks the store.
     pub async fn servable_many(&self, keys: &[K]) -> Vec<Option<Served<V>>> {
-        let copies = self.best_copies(keys).await;
+        let copies = self.best_copies(keys, None).await;
         copies.into_iter().map(|copy| self.counted(copy, false)).collect()
     }
 
@@ -139,9 +146,9 @@ impl<K: Key, V: Value> Engine<K, V> {
         self.servable_many(std::slice::from_ref(key)).await.pop().flatten()
     }
 
-    async fn best_copies(&self, keys: &[K]) -> Vec<Option<Served<V>>> {
+    async fn best_copies(&self, keys: &[K], skipped: Option<&'static str>) -> Vec<Option<Served<V>>> {
         let now = self.context().clock.now();
-        let copies = self.0.setup.levels.copies(keys).await;
+        let copies = self.0.setup.levels.copies(keys, skipped).await;
         copies.into_iter().map(|found| found.map(|found| Served::at(now, found))).collect()
     }
 

@@ -262,7 +262,7 @@ pub(super) fn hit_or_miss<V>(found: &Found<V>) -> Event<'static> {
     found.tier.map_or(Event::Miss, |tier| Event::Hit { tier })
 }
 
-fn no_loader() -> Error {
+pub(super) fn no_loader() -> Error {
     Error::new(
         ErrorKind::NoStore,
         "this cache has no loader; build it on one, or bring the load with `get_or_load`",

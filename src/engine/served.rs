@@ -19,6 +19,23 @@ pub enum Local<V> {
     Unknown,
 }
 
+impl<V> Local<V> {
+    /// Whether one has to ask properly.
+    #[must_use]
+    pub const fn is_unknown(&self) -> bool {
+        matches!(self, Self::Unknown)
+    }
+
+    /// The value, if a fresh copy of one is here.
+    #[must_use]
+    pub fn into_value(self) -> Option<V> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Absent | Self::Unknown => None,
+        }
+    }
+}
+
 /// An answer with where it came from and how old it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Served<V> {

@@ -400,7 +400,10 @@ fn repair<K: Key, V: Value>(engine: Engine<K, V>, keys: Vec<K>, moment: Option<I
             _ = time::within(moment, background.closing()).await;
         }
         let mut pause = PAUSES.0;
-        while engine.drop_copies(&keys).await.is_err() && !background.is_closed() {
+        while engine.drop_copies(&keys).await.is_err() {
+            if background.is_closed() {
+                return background.leave_copies(keys.len());
+            }
             _ = time::within(time::from_now(pause), background.closing()).await;
             pause = (pause * 2).min(PAUSES.1);
         }
@@ -417,7 +420,8 @@ async fn within_deadline<K: Key, V: Value, A>(
         Err(Unanswered::Late) => Err(Error::new(
             ErrorKind::Timeout,
             "another write of the same key has not ended within the write deadline; nothing was written",
-        )),
+        )
+        .with_outcome(Outcome::NotApplied)),
         Err(Unanswered::NoTimer) => Err(no_runtime()),
     }
 }
@@ -427,6 +431,7 @@ fn too_slow() -> Error {
         ErrorKind::Timeout,
         "the store has not answered within the write deadline; it may or may not have the write",
     )
+    .with_outcome(Outcome::Unknown)
 }
 
 fn nested_write() -> Error {

@@ -2,7 +2,6 @@
 
 /// What came of a write: where it is, what became of the copies, and what the write itself answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[must_use = "a write says here whether its copies are dropped or still pending"]
 pub struct Written<T = ()> {
     output: T,
     reached: Reached,

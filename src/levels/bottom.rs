@@ -99,7 +99,7 @@ impl<K: Key, V: Value> Levels<K, V> for Bottom {
         None
     }
 
-    async fn copies(&self, keys: &[K]) -> Vec<Option<Found<V>>> {
+    async fn copies(&self, keys: &[K], _skipped: Option<&'static str>) -> Vec<Option<Found<V>>> {
         keys.iter().map(|_| None).collect()
     }
 

@@ -177,7 +177,10 @@ impl<K: Key, V: Value, T: Tier<K, V>> Levels<K, V> for Level<T, K, V> {
         self.tier.local_by(key)
     }
 
-    async fn copies(&self, keys: &[K]) -> Vec<Option<Found<V>>> {
+    async fn copies(&self, keys: &[K], skipped: Option<&'static str>) -> Vec<Option<Found<V>>> {
+        if skipped == Some(self.tier.name()) {
+            return self.below.copies(keys, skipped).await;
+        }
         let now = self.context.clock.now();
         let here = self.peek(keys).await;
         let usable = |entry: &Entry<V>| entry.freshness(now) != Freshness::Expired;
@@ -190,7 +193,7 @@ impl<K: Key, V: Value, T: Tier<K, V>> Levels<K, V> for Level<T, K, V> {
             return best;
         }
         let asked: Vec<K> = wanting.iter().map(|at| keys[*at].clone()).collect();
-        for (at, below) in wanting.into_iter().zip(self.below.copies(&asked).await) {
+        for (at, below) in wanting.into_iter().zip(self.below.copies(&asked, skipped).await) {
             if is_fresh(&below) || best[at].is_none() {
                 best[at] = below;
             }

@@ -85,8 +85,8 @@ pub(crate) trait Levels<K: Key, V: Value>: Send + Sync + 'static {
     fn local_by(&self, key: &Lookup<'_, K>) -> Option<Entry<V>>;
 
     /// For each key the best copy that any tier has: a fresh one from as far up as possible, or else a stale one. Never
-    /// asks the store.
-    async fn copies(&self, keys: &[K]) -> Vec<Option<Found<V>>>;
+    /// asks the store, and passes the tier named `skipped` over.
+    async fn copies(&self, keys: &[K], skipped: Option<&'static str>) -> Vec<Option<Found<V>>>;
 
     /// Fresh copies, or else the store's answers, kept on the way up. One answer for each question, in their order.
     async fn find(&self, questions: Vec<Question<K, V>>, search: &Search<'_, K, V>) -> Vec<Result<Found<V>>>;

@@ -23,22 +23,20 @@ impl CopiesOnly {
 
 #[async_trait]
 impl<K: Key, V: Value> ReadStrategy<K, V> for CopiesOnly {
-    async fn find(
-        &self,
-        engine: &Engine<K, V>,
-        key: &K,
-        _options: &ReadOptions,
-    ) -> Result<Option<Served<V>>> {
-        Ok(engine.copies(std::slice::from_ref(key)).await.pop().flatten())
+    async fn find(&self, engine: &Engine<K, V>, key: &K, options: &ReadOptions) -> Result<Option<Served<V>>> {
+        Ok(engine.copies(std::slice::from_ref(key), options).await?.pop().flatten())
     }
 
     async fn find_many(
         &self,
         engine: &Engine<K, V>,
         keys: &[K],
-        _options: &ReadOptions,
+        options: &ReadOptions,
     ) -> Vec<Result<Option<Served<V>>>> {
-        engine.copies(keys).await.into_iter().map(Ok).collect()
+        match engine.copies(keys, options).await {
+            Ok(copies) => copies.into_iter().map(Ok).collect(),
+            Err(error) => keys.iter().map(|_| Err(error.clone())).collect(),
+        }
     }
 }
 

@@ -1,0 +1,27 @@
+//! Longer texts: what to do about errors, how to test a service, what stays as it is, and what caches kept by hand get
+//! wrong. Every example in them is run with the tests.
+
+#[doc = include_str!("../docs/errors.md")]
+///
+/// ---
+/// The types: [`Error`](crate::Error), [`ErrorKind`](crate::ErrorKind), [`StoreError`](crate::StoreError),
+/// [`Outcome`](crate::Outcome), [`Fault`](crate::Fault), [`Written`](crate::Written).
+pub mod errors {}
+
+#[doc = include_str!("../docs/testing.md")]
+///
+/// ---
+/// The traits behind it: [`Store`](crate::Store), [`Tier`](crate::Tier), [`Clock`](crate::Clock),
+/// [`Cache`](crate::Cache).
+pub mod testing {}
+
+#[doc = include_str!("../docs/stability.md")]
+pub mod stability {}
+
+#[doc = include_str!("../docs/patterns.md")]
+///
+/// ---
+/// The calls: [`cache_aside`](crate::cache_aside), [`write_through`](crate::write_through),
+/// [`write`](crate::LayeredCache::write), [`update`](crate::LayeredCache::update),
+/// [`get_or_load`](crate::LayeredCache::get_or_load), [`wrap`](crate::LayeredCache::wrap).
+pub mod patterns {}
