@@ -289,6 +289,8 @@ pub enum Fault {
 /// What a store answers when it cannot do what it was asked.
 ///
 /// Any error becomes one with `?`; its outcome is then [`Outcome::Unknown`] and its fault [`Fault::Unclassified`].
+/// A boxed error, an `anyhow::Error` for example, becomes one with `.map_err(StoreError::new)`.
+///
 /// A store that knows more says so, and spares its callers the caution:
 ///
 /// ```

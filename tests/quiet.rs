@@ -394,7 +394,7 @@ fn when_all_is_quiet_the_cache_says_what_the_store_says() {
 fn whatever_the_settings_are() {
     let mut total = Stats::default();
     for (at, seats) in SEATS.into_iter().enumerate() {
-        for seed in 0..3 * RUNS {
+        for seed in 0..5 * RUNS {
             let seen = run(seed, seats, ALL, |dice| Settings::draw(dice, at < 2));
             assert!(seen.wrong.is_empty(), "{:?}", seen.wrong);
             total.fills_refused += seen.stats.fills_refused;

@@ -38,7 +38,11 @@ impl BackOff {
         if failed.len() >= MANY {
             failed.retain(|_, until| now < *until);
         }
-        failed.insert(self.hasher.hash_one(key), now.after(self.pause.mul_f64(1.0 - luck / 2.0)));
+        failed.insert(self.hasher.hash_one(key), now.after(self.shortened(luck)));
+    }
+
+    fn shortened(&self, luck: f64) -> Duration {
+        Duration::try_from_secs_f64(self.pause.as_secs_f64() * (1.0 - luck / 2.0)).unwrap_or(self.pause)
     }
 
     /// A refresh of `key` has succeeded.

@@ -40,7 +40,7 @@ impl RefreshAhead {
     /// When a copy is due.
     fn due<V: Value>(&self, copy: &Entry<V>) -> Timestamp {
         let life = copy.fresh_until().since(copy.as_of());
-        if self.from >= 1.0 || life == Duration::MAX {
+        if self.from >= 1.0 || copy.fresh_until() == Timestamp::NEVER {
             return copy.fresh_until();
         }
         copy.as_of().after(Duration::from_nanos((life.as_nanos() as f64 * self.from) as u64))

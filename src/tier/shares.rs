@@ -23,6 +23,25 @@ impl<M> Shares<M> {
         Self { values, absences, any_absence: AtomicBool::new(false) }
     }
 
+    /// Out of line, so that the hit of a value stays small.
+    #[cold]
+    #[inline(never)]
+    fn absence<K: Key, V: Value>(&self, key: &K) -> Option<Stored<V>>
+    where
+        M: LocalMap<K, V>,
+    {
+        self.absences()?.get(key)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn absence_by<K: Key, V: Value>(&self, key: &Lookup<'_, K>) -> Option<Stored<V>>
+    where
+        M: LocalMap<K, V>,
+    {
+        self.absences()?.get_by(key)
+    }
+
     fn absences(&self) -> Option<&M> {
         self.any_absence.load(Ordering::Acquire).then_some(&self.absences)
     }
@@ -31,12 +50,18 @@ impl<M> Shares<M> {
 impl<K: Key, V: Value, M: LocalMap<K, V>> LocalMap<K, V> for Shares<M> {
     #[inline]
     fn get(&self, key: &K) -> Option<Stored<V>> {
-        self.values.get(key).or_else(|| self.absences()?.get(key))
+        match self.values.get(key) {
+            Some(stored) => Some(stored),
+            None => self.absence(key),
+        }
     }
 
     #[inline]
     fn get_by(&self, key: &Lookup<'_, K>) -> Option<Stored<V>> {
-        self.values.get_by(key).or_else(|| self.absences()?.get_by(key))
+        match self.values.get_by(key) {
+            Some(stored) => Some(stored),
+            None => self.absence_by(key),
+        }
     }
 
     fn peek(&self, key: &K) -> Option<Stored<V>> {
