@@ -148,6 +148,37 @@ fn cases() -> Vec<Case> {
     ]
 }
 
+/// Two threads at once on the same keys: each hit counted for both.
+fn cases_of_two_threads() -> Vec<Case> {
+    let keys = Arc::new(Keys::new());
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime starts");
+    let bare = bare(&keys);
+    let bare_quick = bare_quick(&keys);
+    let memory = cache(&keys, &runtime, Memory::with_capacity(CAPACITY));
+    let quick = cache(&keys, &runtime, Quick::with_capacity(CAPACITY));
+
+    macro_rules! case {
+        ($name:literal, $base:literal, $held:expr) => {{
+            let (keys, held) = (Arc::clone(&keys), $held.clone());
+            Case::new($name, $base, move |hits| {
+                let visit = || {
+                    for key in keys.visit(hits / 2 + 1) {
+                        _ = black_box(held.get(black_box(key)));
+                    }
+                };
+                std::thread::scope(|scope| _ = (scope.spawn(visit), scope.spawn(visit)));
+            })
+        }};
+    }
+    vec![
+        case!("bare moka::sync", 0, bare),
+        case!("LayeredCache::get, Memory", 0, memory),
+        case!("bare quick_cache", 2, bare_quick),
+        case!("LayeredCache::get, Quick", 2, quick),
+    ]
+}
+
 fn main() {
     let cases = cases();
     let mut criterion = Criterion::default().configure_from_args();
@@ -159,5 +190,6 @@ fn main() {
     criterion.final_summary();
     if support::is_wanted() {
         support::print_table("a hit", &cases);
+        support::print_table("a hit, two threads at once", &cases_of_two_threads());
     }
 }
