@@ -4,6 +4,8 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
+use foldhash::quality::RandomState;
+
 use super::LayeredCache;
 use super::by_caller::Each;
 use crate::bounds::{Key, Value};
@@ -22,14 +24,12 @@ impl<K: Key, V: Value> LayeredCache<K, V> {
 
     /// [`get_many`](Self::get_many) with options for this call.
     pub async fn get_many_with(&self, keys: &[K], options: ReadOptions) -> Vec<Result<Option<V>>> {
-        let (mut answers, missing) = self.local_many(keys, options.is_special());
-        if !missing.is_empty() {
-            let found = self.read_seat().find_many(self.engine(), &missing, &options).await;
-            let found =
-                found.into_iter().map(|found| found.map(|served| served.and_then(Served::into_value)));
-            self.take_in(&mut answers, missing, found);
+        let mut open = self.local_many(keys, options.is_special());
+        if !open.missing.is_empty() {
+            let found = self.read_seat().find_many(self.engine(), &open.missing, &options).await;
+            open.take_in(found.into_iter().map(|found| self.value_of(found)));
         }
-        in_order(keys, &answers)
+        open.into_answers()
     }
 
     /// Copies, or else what `load` says of the keys it is given, which is kept. It is given those that nobody is
@@ -60,12 +60,12 @@ impl<K: Key, V: Value> LayeredCache<K, V> {
         E: Into<StoreError>,
     {
         let options = ReadOptions::new();
-        let (mut answers, missing) = self.local_many(keys, false);
-        if !missing.is_empty() {
-            let found = self.engine().find_or_load_many(&missing, &Each(load), &options).await;
-            self.take_in(&mut answers, missing, found.into_iter().map(|found| found.map(Served::into_value)));
+        let mut open = self.local_many(keys, false);
+        if !open.missing.is_empty() {
+            let found = self.engine().find_or_load_many(&open.missing, &Each(load), &options).await;
+            open.take_in(found.into_iter().map(|found| self.value_of(found.map(Some))));
         }
-        in_order(keys, &answers)
+        open.into_answers()
     }
 
     /// Saves values, as the write strategy says: those that fit into a batch by one call of the store's `apply`. Of a
@@ -118,28 +118,60 @@ impl<K: Key, V: Value> LayeredCache<K, V> {
     }
 
     /// What can be said at once, and the keys that are left, each once.
-    fn local_many(&self, keys: &[K], special: bool) -> (HashMap<K, Result<Option<V>>>, Vec<K>) {
-        let mut answers = HashMap::with_capacity(keys.len());
-        let mut missing = Vec::new();
-        for key in distinct(keys) {
-            match self.local_unless(special, &key) {
-                Local::Value(value) => _ = answers.insert(key, Ok(Some(value))),
-                Local::Absent => _ = answers.insert(key, Ok(None)),
-                Local::Unknown => missing.push(key),
-            }
+    fn local_many(&self, keys: &[K], special: bool) -> Open<K, V> {
+        let mut open = Open { answers: Vec::with_capacity(keys.len()), missing: Vec::new() };
+        let mut places = HashMap::with_hasher(RandomState::default());
+        for key in keys {
+            open.answers.push(match self.local_unless(special, key) {
+                Local::Value(value) => Place::Answer(Ok(Some(value))),
+                Local::Absent => Place::Answer(Ok(None)),
+                Local::Unknown => Place::Missing(*places.entry(key).or_insert_with(|| {
+                    open.missing.push(key.clone());
+                    open.missing.len() - 1
+                })),
+            });
         }
-        (answers, missing)
+        open
     }
 
-    fn take_in(
-        &self,
-        answers: &mut HashMap<K, Result<Option<V>>>,
-        keys: Vec<K>,
-        found: impl Iterator<Item = Result<Option<V>>>,
-    ) {
-        for (key, found) in keys.into_iter().zip(found) {
-            answers.insert(key, found.map_err(|error| self.at(error, Operation::Get)));
+    fn value_of(&self, found: Result<Option<Served<V>>>) -> Result<Option<V>> {
+        found
+            .map(|served| served.and_then(Served::into_value))
+            .map_err(|error| self.at(error, Operation::Get))
+    }
+}
+
+/// A batch of reads in the order of the question, and the keys that are still to be searched for.
+struct Open<K, V> {
+    answers: Vec<Place<V>>,
+    missing: Vec<K>,
+}
+
+/// One key's answer, or where among the missing it is.
+enum Place<V> {
+    Answer(Result<Option<V>>),
+    Missing(usize),
+}
+
+impl<K: Key, V: Value> Open<K, V> {
+    /// Puts what was found of the missing keys, in their order, where it belongs.
+    fn take_in(&mut self, found: impl Iterator<Item = Result<Option<V>>>) {
+        let found: Vec<_> = found.collect();
+        for answer in &mut self.answers {
+            if let Place::Missing(at) = *answer
+                && let Some(found) = found.get(at)
+            {
+                *answer = Place::Answer(found.clone());
+            }
         }
+    }
+
+    fn into_answers(self) -> Vec<Result<Option<V>>> {
+        let answer = |place| match place {
+            Place::Answer(answer) => answer,
+            Place::Missing(_) => Err(crate::levels::unanswered()),
+        };
+        self.answers.into_iter().map(answer).collect()
     }
 }
 
