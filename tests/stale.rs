@@ -100,6 +100,8 @@ async fn of_callers_with_loads_of_their_own_one_loads_and_the_others_get_the_cop
     let (one, other) = tokio::join!(cache.get_or_load(&7, load), cache.get_or_load(&7, load));
     assert_eq!((one?, other?), (Some(70), Some(7)));
     assert_eq!(loads.load(Ordering::Relaxed), 1);
+    let stats = cache.stats();
+    assert_eq!((stats.stale_hits, stats.misses), (1, 1), "each of them counts once");
     Ok(())
 }
 

@@ -146,6 +146,20 @@ impl<K: Key, V: Value> Engine<K, V> {
         self.servable_many(std::slice::from_ref(key)).await.pop().flatten()
     }
 
+    /// A copy for a reader who brings a load along, if there can be a stale one at all. Not counted before it is
+    /// [served](Self::serve).
+    async fn stale_copy(&self, key: &K) -> Option<Served<V>> {
+        if self.context().lifetime.stale.is_zero() {
+            return None;
+        }
+        self.best_copies(std::slice::from_ref(key), None).await.pop().flatten()
+    }
+
+    fn serve(&self, copy: Served<V>) -> Served<V> {
+        self.count(&copy);
+        copy
+    }
+
     async fn best_copies(&self, keys: &[K], skipped: Option<&'static str>) -> Vec<Option<Served<V>>> {
         let now = self.context().clock.now();
         let copies = self.0.setup.levels.copies(keys, skipped).await;
@@ -154,13 +168,20 @@ impl<K: Key, V: Value> Engine<K, V> {
 
     /// Counts a read of copies. A miss counts only when nobody will be asked after it.
     fn counted(&self, copy: Option<Served<V>>, ends_here: bool) -> Option<Served<V>> {
-        match copy.as_ref().map(|copy| (copy.freshness(), copy.tier().unwrap_or_default())) {
-            Some((Freshness::Fresh, tier)) => self.events().hit(tier),
-            Some((_, tier)) => self.events().emit(&Event::StaleHit { tier }),
+        match &copy {
+            Some(copy) => self.count(copy),
             None if ends_here => self.events().emit(&Event::Miss),
             None => {}
         }
         copy
+    }
+
+    fn count(&self, copy: &Served<V>) {
+        let tier = copy.tier().unwrap_or_default();
+        match copy.freshness() {
+            Freshness::Fresh => self.events().hit(tier),
+            _ => self.events().emit(&Event::StaleHit { tier }),
+        }
     }
 
     /// Waits for the turn to write `keys`, each key's writers in the order of their coming.

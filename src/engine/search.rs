@@ -48,12 +48,11 @@ impl<K: Key, V: Value> Engine<K, V> {
         load: &dyn Load<K, V>,
         options: &ReadOptions,
     ) -> Result<Served<V>> {
-        let never_stale = self.context().lifetime.stale.is_zero();
-        let stale = if never_stale || options.is_special() { None } else { self.servable(key).await };
+        let stale = if options.is_special() { None } else { self.stale_copy(key).await };
         if let Some(stale) = &stale
             && (self.0.flights.is_under_way(key) || self.is_backing_off(key))
         {
-            return Ok(stale.clone()); // somebody renews it, or nobody should
+            return Ok(self.serve(stale.clone())); // somebody renews it, or nobody should
         }
         let outcome = match self.seat(key, options).await? {
             Seat::Landed(outcome) => outcome,
@@ -68,7 +67,7 @@ impl<K: Key, V: Value> Engine<K, V> {
         match (&outcome, stale) {
             (Err(_), Some(stale)) => {
                 self.back_off(key);
-                Ok(stale)
+                Ok(self.serve(stale))
             }
             _ => self.answer(outcome),
         }
