@@ -36,13 +36,16 @@
 //!
 //! # What it promises, in one process
 //!
-//! - A value is served no longer than its ttl after the store was asked for it.
+//! - A value is served no longer than its ttl after the store was asked for it, and the window of
+//!   [`stale_while_revalidate`](Builder::stale_while_revalidate) where one is set.
 //! - A read that begins after a write or an [`invalidate`](LayeredCache::invalidate) has been answered returns nothing
 //!   older, whatever loads were under way.
-//! - At most one load for a key is under way on behalf of its readers; a reader that goes away, a loader that fails,
+//! - Those who read a key at the same time share one load, unless a write comes between or one of them wants it
+//!   reloaded; a reader that goes away, a loader that fails,
 //!   panics or hangs harms nobody else's key.
 //! - Writes of one key take turns; [`update`](LayeredCache::update) loses nothing.
-//! - A write whose outcome nobody knows leaves no copy that could turn out wrong.
+//! - After a write whose outcome nobody knows the copies are dropped, now and once more when it can no longer come
+//!   true.
 //!
 //! # The parts
 //!
