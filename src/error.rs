@@ -337,6 +337,15 @@ impl StoreError {
         Self { fault: Fault::Permanent, ..self }
     }
 
+    /// The failure of a batch of which `done` changes had been applied before: "not applied" is then true of one of
+    /// them only.
+    pub(crate) fn after(self, done: usize) -> Self {
+        match self.outcome {
+            Outcome::NotApplied if done > 0 => self.applied(),
+            _ => self,
+        }
+    }
+
     /// What is known about the write.
     #[must_use]
     pub fn outcome(&self) -> Outcome {

@@ -276,6 +276,52 @@ async fn a_batch_of_writes_that_fails_says_so_for_each_and_leaves_no_copy() -> R
     Ok(())
 }
 
+/// Takes every row but that of key 2.
+struct Picky(FakeStore<u64, u64>);
+
+#[async_trait]
+impl Loader<u64, u64> for Picky {
+    async fn load(&self, key: &u64) -> Result<Option<u64>, StoreError> {
+        self.0.load(key).await
+    }
+}
+
+#[async_trait]
+impl Store<u64, u64> for Picky {
+    async fn save(&self, key: &u64, value: &u64) -> Result<Saved<u64>, StoreError> {
+        if *key == 2 {
+            return Err(StoreError::new("not this one").not_applied());
+        }
+        self.0.save(key, value).await
+    }
+
+    async fn delete(&self, key: &u64) -> Result<(), StoreError> {
+        self.0.delete(key).await
+    }
+}
+
+/// The second change was surely not applied, the first was: no copy of the first may stay.
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_was_applied_in_part_leaves_no_copy() -> Result<()> {
+    for through in [true, false] {
+        let store = Picky(numbers(10));
+        let builder = if through { larder::write_through(store) } else { larder::cache_aside(store) };
+        let cache = usual(builder).build()?;
+        cache.get_many(&[1, 2]).await;
+        let written = cache.put_many(vec![(1, 10), (2, 20)]).await;
+        assert!(written.iter().all(Result::is_err));
+        assert_eq!(values(cache.get_many(&[1, 2]).await), [Some(10), Some(2)]);
+        let refused = cache.put_many(vec![(2, 20), (1, 11)]).await;
+        assert!(refused.iter().all(Result::is_err));
+        assert_eq!(
+            cache.get_local(&1).into_value().is_some(),
+            !through,
+            "nothing was applied, nothing is dropped"
+        );
+    }
+    Ok(())
+}
+
 #[tokio::test(start_paused = true)]
 async fn many_copies_are_dropped_at_once() -> Result<()> {
     let cache = usual(larder::cache_aside(numbers(10))).build()?;

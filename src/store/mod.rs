@@ -61,12 +61,15 @@ pub trait Store<K: Key, V: Value>: Loader<K, V> {
     async fn delete(&self, key: &K) -> Result<(), StoreError>;
 
     /// Applies `changes` in their order; the first that fails ends it. Override it to write a batch at once.
+    ///
+    /// An error that says [`not_applied`](StoreError::not_applied) says so of all of them: the copies of all keys stay.
     async fn apply(&self, changes: &[Change<K, V>]) -> Result<(), StoreError> {
-        for change in changes {
-            match change {
-                Change::Put(key, value) => _ = self.save(key, value).await?,
-                Change::Delete(key) => self.delete(key).await?,
-            }
+        for (done, change) in changes.iter().enumerate() {
+            let applied = match change {
+                Change::Put(key, value) => self.save(key, value).await.map(|_saved| ()),
+                Change::Delete(key) => self.delete(key).await,
+            };
+            applied.map_err(|error| error.after(done))?;
         }
         Ok(())
     }
