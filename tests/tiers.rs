@@ -2,10 +2,12 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use larder::testing::{Faults, Faulty, TestClock};
-use larder::{Copies, LayeredCache, Local, Memory, Result};
+use larder::tier::Hold;
+use larder::{Copies, LayeredCache, Local, Memory, Result, Tier};
 use support::{MINUTE, numbers};
 
 type TwoTiers = (LayeredCache<u64, u64>, larder::testing::FakeStore<u64, u64>, Faults);
@@ -105,5 +107,45 @@ async fn a_write_through_that_cannot_claim_its_key_writes_nothing() -> Result<()
     faults.fail(false);
     assert_eq!(cache.put(&7, 70).await?.copies(), Copies::Kept);
     assert_eq!(cache.get(&7).await?, Some(70));
+    Ok(())
+}
+
+/// `W: drops above · R: lifts the old copy from below · W: drops below` would leave the old copy above: copies are dropped
+/// lowest tier first.
+#[tokio::test(start_paused = true)]
+async fn a_copy_below_is_dropped_before_the_one_above() -> Result<()> {
+    let (cache, store, faults) = two_tiers()?;
+    cache.get(&7).await?;
+    faults.delay(Duration::from_secs(1)); // for the invalidation
+    let invalidation = tokio::spawn({
+        let cache = cache.clone();
+        async move { cache.invalidate(&7).await }
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    faults.delay(Duration::ZERO); // and not for the reader
+    store.set_row(7, 70);
+    cache.get(&7).await?;
+    invalidation.await.expect("no panic")?;
+    assert_eq!(cache.get(&7).await?, Some(70));
+    Ok(())
+}
+
+/// Another process writes the key, and holds it in the tier below: what is loaded past it may be old before it is here.
+#[tokio::test(start_paused = true)]
+async fn what_is_loaded_past_a_hold_below_is_kept_nowhere() -> Result<()> {
+    let below = Arc::new(Memory::with_capacity(1000));
+    let cache = larder::cache_aside(numbers(10))
+        .tier(Memory::with_capacity(1000))
+        .tier(Arc::clone(&below))
+        .ttl(MINUTE)
+        .clock(TestClock::new())
+        .build()?;
+    let hold = Hold::unique();
+    Tier::<u64, u64>::hold_many(&below, &[7], hold, MINUTE).await?;
+    assert_eq!(cache.get(&7).await?, Some(7));
+    assert_eq!(cache.get_local(&7), Local::Unknown);
+    Tier::<u64, u64>::release_many(&below, &[7], hold).await?;
+    cache.get(&7).await?;
+    assert_eq!(cache.get_local(&7), Local::Value(7));
     Ok(())
 }
