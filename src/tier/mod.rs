@@ -25,6 +25,9 @@ mod quick;
 mod room;
 #[cfg(any(feature = "memory", feature = "quick-cache"))]
 mod shares;
+#[cfg(any(feature = "redis", feature = "testing"))]
+#[doc(hidden)]
+pub mod slot;
 mod stripes;
 
 use std::sync::atomic::{AtomicU64, Ordering};
