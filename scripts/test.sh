@@ -13,6 +13,7 @@ export LARDER_REQUIRE_ALL=1
 PACKAGES=(
     "build-essential|gcc|cc|SQLite, in examples/blog, is compiled from C"
     "jq|jq|jq|reads the features and examples out of cargo metadata"
+    "redis-server|redis|redis-server|the Redis tier is tested on real servers"
 )
 
 # cargo subcommand | how to install it | why

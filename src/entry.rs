@@ -54,21 +54,28 @@ impl<V: Value> Entry<V> {
         self.fresh_until
     }
 
-    /// From when on it is not served at all.
+    /// From when on it is not served at all, fresh or not. A copy that a tier may not keep for its whole life ends
+    /// before it is stale.
     #[must_use]
     pub const fn expires_at(&self) -> Timestamp {
         self.expires_at
     }
 
+    /// The same entry, not to be served from `moment` on.
+    #[must_use]
+    pub(crate) fn until(self, moment: Timestamp) -> Self {
+        Self { expires_at: self.expires_at.min(moment), ..self }
+    }
+
     /// What may be done with it at `now`.
     #[must_use]
     pub fn freshness(&self, now: Timestamp) -> Freshness {
-        if now < self.fresh_until {
-            Freshness::Fresh
-        } else if now < self.expires_at {
-            Freshness::Stale
-        } else {
+        if now >= self.expires_at {
             Freshness::Expired
+        } else if now < self.fresh_until {
+            Freshness::Fresh
+        } else {
+            Freshness::Stale
         }
     }
 
@@ -94,6 +101,14 @@ pub enum Freshness {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_entry_can_end_before_it_is_stale() {
+        let at = Timestamp::from_nanos;
+        let entry = Entry::new(Some(7), at(10), at(20), at(30)).until(at(15));
+        assert_eq!([14, 15, 20].map(|now| entry.is_fresh(at(now))), [true, false, false]);
+        assert_eq!(entry.clone().until(at(40)), entry, "never later than it would have");
+    }
 
     #[test]
     fn an_entry_ages_from_fresh_over_stale_to_expired() {

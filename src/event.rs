@@ -55,6 +55,66 @@ pub enum Event<'a> {
         /// Of how many keys.
         keys: usize,
     },
+    /// A read waited for a load of another process.
+    Waited {
+        /// The tier's name.
+        tier: &'static str,
+    },
+    /// A load of another process was late, or it died: its right to fill has been taken over.
+    LeaseTakenOver {
+        /// The tier's name.
+        tier: &'static str,
+    },
+    /// A writer found another one at work on the same key; neither leaves a copy.
+    HoldContended {
+        /// The tier's name.
+        tier: &'static str,
+    },
+    /// A writer's hold was gone before it was ended: it ran out, or the tier lost it.
+    HoldLost {
+        /// The tier's name.
+        tier: &'static str,
+    },
+    /// A copy could not be read: it is damaged, another key's, or in a form that this cache does not accept.
+    Unreadable {
+        /// The tier's name.
+        tier: &'static str,
+    },
+    /// A copy was passed over, because its tier has been restarted or replaced since it was kept.
+    Outlived {
+        /// The tier's name.
+        tier: &'static str,
+    },
+    /// An answer was not kept, because it is too big for the tier or cannot be written.
+    Unfit {
+        /// The tier's name.
+        tier: &'static str,
+    },
+    /// A tier does not answer and is not asked any more, until it does.
+    TierAway {
+        /// The tier's name.
+        tier: &'static str,
+    },
+    /// A tier answers again.
+    TierBack {
+        /// The tier's name.
+        tier: &'static str,
+    },
+    /// A tier has been restarted or replaced.
+    Restarted {
+        /// The tier's name.
+        tier: &'static str,
+    },
+    /// Copies could not be dropped; it is tried again until it is done, and until then they are not read.
+    Owed {
+        /// Of how many keys.
+        keys: usize,
+    },
+    /// Copies have been dropped that could not be before.
+    Paid {
+        /// Of how many keys.
+        keys: usize,
+    },
     /// A tier failed.
     TierFailed {
         /// The tier's name.
@@ -102,6 +162,28 @@ pub struct Stats {
     pub invalidated: u64,
     /// Calls that a tier failed.
     pub tier_failures: u64,
+    /// Reads that waited for a load of another process.
+    pub waited: u64,
+    /// Rights to fill that were taken over from a load that was late or had died.
+    pub leases_taken_over: u64,
+    /// Writes that found another one at work on the same key in a shared tier.
+    pub holds_contended: u64,
+    /// Writes whose hold on a key was gone before they ended it.
+    pub holds_lost: u64,
+    /// Copies that could not be read.
+    pub unreadable: u64,
+    /// Copies that were passed over, because their tier has been restarted or replaced.
+    pub outlived: u64,
+    /// Answers that were too big for a tier, or could not be written.
+    pub unfit: u64,
+    /// Times that a tier stopped answering.
+    pub tier_outages: u64,
+    /// Times that a tier was found restarted or replaced.
+    pub tier_restarts: u64,
+    /// Keys whose copies could not be dropped at once.
+    pub owed: u64,
+    /// Those of them whose copies have been dropped since.
+    pub paid: u64,
 }
 
 impl Stats {
@@ -169,9 +251,20 @@ enum Counter {
     InDoubt,
     Invalidated,
     TierFailures,
+    Waited,
+    LeasesTakenOver,
+    HoldsContended,
+    HoldsLost,
+    Unreadable,
+    Outlived,
+    Unfit,
+    TierOutages,
+    TierRestarts,
+    Owed,
+    Paid,
 }
 
-const COUNTERS: usize = Counter::TierFailures as usize + 1;
+const COUNTERS: usize = Counter::Paid as usize + 1;
 const SHARDS: usize = 64;
 
 /// Counters in shards, each on cache lines of its own: two cores that count hits do not pass a line to and fro.
@@ -210,6 +303,18 @@ impl Counters {
             Event::InDoubt => self.add(Counter::InDoubt, 1),
             Event::Invalidated { keys } => self.add(Counter::Invalidated, *keys as u64),
             Event::TierFailed { .. } => self.add(Counter::TierFailures, 1),
+            Event::Waited { .. } => self.add(Counter::Waited, 1),
+            Event::LeaseTakenOver { .. } => self.add(Counter::LeasesTakenOver, 1),
+            Event::HoldContended { .. } => self.add(Counter::HoldsContended, 1),
+            Event::HoldLost { .. } => self.add(Counter::HoldsLost, 1),
+            Event::Unreadable { .. } => self.add(Counter::Unreadable, 1),
+            Event::Outlived { .. } => self.add(Counter::Outlived, 1),
+            Event::Unfit { .. } => self.add(Counter::Unfit, 1),
+            Event::TierAway { .. } => self.add(Counter::TierOutages, 1),
+            Event::Restarted { .. } => self.add(Counter::TierRestarts, 1),
+            Event::TierBack { .. } => {}
+            Event::Owed { keys } => self.add(Counter::Owed, *keys as u64),
+            Event::Paid { keys } => self.add(Counter::Paid, *keys as u64),
         }
     }
 
@@ -243,6 +348,17 @@ impl Counters {
             in_doubt: sum(Counter::InDoubt),
             invalidated: sum(Counter::Invalidated),
             tier_failures: sum(Counter::TierFailures),
+            waited: sum(Counter::Waited),
+            leases_taken_over: sum(Counter::LeasesTakenOver),
+            holds_contended: sum(Counter::HoldsContended),
+            holds_lost: sum(Counter::HoldsLost),
+            unreadable: sum(Counter::Unreadable),
+            outlived: sum(Counter::Outlived),
+            unfit: sum(Counter::Unfit),
+            tier_outages: sum(Counter::TierOutages),
+            tier_restarts: sum(Counter::TierRestarts),
+            owed: sum(Counter::Owed),
+            paid: sum(Counter::Paid),
         }
     }
 }

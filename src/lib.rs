@@ -56,6 +56,9 @@
 
 pub mod bounds;
 mod cache;
+#[cfg(feature = "redis")]
+pub mod codec;
+mod consistency;
 mod engine;
 pub mod entry;
 pub mod error;
@@ -77,6 +80,7 @@ pub use cache::{
     FunctionCall, LayeredCache, Reply, Wrapped, cache, cache_aside, read_through, read_through_entries,
     write_around, write_through,
 };
+pub use consistency::Consistency;
 pub use engine::{
     Copies, Engine, Leftovers, Local, Reached, ReadOptions, Served, Turn, WriteOptions, Written,
 };
@@ -88,6 +92,8 @@ pub use store::{Change, EntryLoader, LoadRequest, Loaded, Loader, Saved, Store, 
 pub use tier::Memory;
 #[cfg(feature = "quick-cache")]
 pub use tier::Quick;
+#[cfg(feature = "redis")]
+pub use tier::redis::Redis;
 pub use tier::{Fenced, Tier};
 pub use time::{Clock, SystemClock, Timestamp};
 

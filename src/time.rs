@@ -37,6 +37,12 @@ impl Timestamp {
         Self(self.0.saturating_add(saturating_nanos(duration)))
     }
 
+    /// The moment `duration` earlier, at the earliest [`ZERO`](Self::ZERO).
+    #[must_use]
+    pub fn before(self, duration: Duration) -> Self {
+        Self(self.0.saturating_sub(saturating_nanos(duration)))
+    }
+
     /// How long after `earlier` this is; zero when it is not.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Duration {
@@ -78,7 +84,7 @@ pub struct SystemClock {
 const TICK: u64 = 10_000_000;
 
 impl SystemClock {
-    /// A clock that begins now.
+    /// A clock that is made now. It begins with a year, for what is older than itself.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -95,15 +101,19 @@ impl Default for SystemClock {
     }
 }
 
+/// What the clock shows when it is made, so that moments before that can be named: a shared tier has copies that are
+/// older than the process.
+const BEGIN: Timestamp = Timestamp(365 * 24 * 3_600 * 1_000_000_000);
+
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        Timestamp::ZERO.after(self.origin.elapsed())
+        BEGIN.after(self.origin.elapsed())
     }
 
     #[cfg(any(target_os = "linux", target_os = "android"))]
     fn recent(&self) -> Timestamp {
         let elapsed = coarsetime::Instant::now_without_cache_update() - self.coarse_origin;
-        Timestamp(elapsed.as_nanos().saturating_add(TICK))
+        Timestamp(elapsed.as_nanos().saturating_add(BEGIN.0 + TICK))
     }
 }
 

@@ -47,7 +47,7 @@ impl Tier<u64, String> for Shared {
     }
 
     async fn acquire(&self, _key: &u64, _purpose: Purpose) -> Result<Acquired<String>> {
-        Ok(Acquired::Busy)
+        Ok(Acquired::Busy(MINUTE))
     }
 
     async fn fill(&self, _key: &u64, _lease: Lease, _entry: &Entry<String>) -> Result<Filled> {

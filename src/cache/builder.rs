@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use super::LayeredCache;
 use crate::bounds::{Key, Value};
+use crate::consistency::Consistency;
 use crate::engine::{Engine, Setup};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::event::{Events, Observer};
-use crate::levels::{Bottom, Context, Level, Levels};
+use crate::levels::{Bottom, Context, Level, Levels, Owed};
 use crate::lifetime::Lifetime;
 use crate::store::{Entries, EntryLoader, Loader, Store};
 use crate::strategy::{
     CopiesOnly, ReadOnly, ReadStrategy, ReadThrough, RefreshAhead, WriteAround, WriteStrategy, WriteThrough,
 };
-use crate::tier::Tier;
+use crate::tier::{Host, Tier};
 use crate::time::{Clock, SystemClock};
 
 /// How long a load may take before its flight is given up.
@@ -26,6 +27,8 @@ const WRITE_DEADLINE: Duration = Duration::from_secs(10);
 const REFRESH_BACK_OFF: Duration = Duration::from_secs(10);
 /// How many keys the store is asked for, or written, at once.
 const MAX_BATCH: usize = 500;
+/// For how long a tier of this process serves a copy without asking the shared tier below it.
+const LOCAL_TTL: Duration = Duration::from_secs(1);
 /// By how much a life may be shortened.
 const JITTER: f64 = 0.1;
 
@@ -68,7 +71,7 @@ pub struct Builder<K, V> {
     name: Option<String>,
     tiers: Vec<LaidTier<K, V>>,
     top: Option<&'static str>,
-    shared_tiers: Vec<&'static str>,
+    tier_names: Vec<(&'static str, bool)>,
     loader: Option<Arc<dyn EntryLoader<K, V>>>,
     store: Option<Arc<dyn Store<K, V>>>,
     read: Box<dyn ReadStrategy<K, V>>,
@@ -82,6 +85,9 @@ pub struct Builder<K, V> {
     ttl: Option<Duration>,
     absent_ttl: Option<Duration>,
     jitter: f64,
+    consistency: Consistency,
+    local_ttl: Duration,
+    sole_writer: bool,
     load_deadline: Duration,
     write_deadline: Duration,
     clock: Option<Arc<dyn Clock>>,
@@ -91,7 +97,14 @@ pub struct Builder<K, V> {
 
 /// A tier that waits to be laid on what will be below it. Its type is forgotten here, so that the type of a cache
 /// says what it caches and not what it is made of.
-type LaidTier<K, V> = Box<dyn FnOnce(Box<dyn Levels<K, V>>, &Arc<Context>) -> Box<dyn Levels<K, V>> + Send>;
+type LaidTier<K, V> =
+    Box<dyn FnOnce(Box<dyn Levels<K, V>>, &Ground<K>) -> Result<Box<dyn Levels<K, V>>> + Send>;
+
+/// What all levels of a cache have in common.
+struct Ground<K> {
+    context: Arc<Context>,
+    owed: Arc<Owed<K>>,
+}
 
 impl<K: Key, V: Value> Builder<K, V> {
     fn new(read: impl ReadStrategy<K, V>, write: impl WriteStrategy<K, V>) -> Self {
@@ -99,7 +112,7 @@ impl<K: Key, V: Value> Builder<K, V> {
             name: None,
             tiers: Vec::new(),
             top: None,
-            shared_tiers: Vec::new(),
+            tier_names: Vec::new(),
             loader: None,
             store: None,
             read: Box::new(read),
@@ -112,6 +125,9 @@ impl<K: Key, V: Value> Builder<K, V> {
             ttl: None,
             absent_ttl: None,
             jitter: JITTER,
+            consistency: Consistency::default(),
+            local_ttl: LOCAL_TTL,
+            sole_writer: false,
             load_deadline: LOAD_DEADLINE,
             write_deadline: WRITE_DEADLINE,
             clock: None,
@@ -137,10 +153,12 @@ impl<K: Key, V: Value> Builder<K, V> {
     /// A place to keep copies. Call it once for each, the fastest first. There is no default.
     pub fn tier(mut self, tier: impl Tier<K, V>) -> Self {
         self.top.get_or_insert(tier.name());
-        if tier.is_shared() {
-            self.shared_tiers.push(tier.name());
-        }
-        self.tiers.push(Box::new(|below, context| Box::new(Level::new(tier, below, Arc::clone(context)))));
+        self.tier_names.push((tier.name(), tier.is_shared()));
+        self.tiers.push(Box::new(|below, ground| {
+            tier.attach(&Host::new(Arc::clone(&ground.context.clock), &ground.context.events))?;
+            let (context, owed) = (Arc::clone(&ground.context), Arc::clone(&ground.owed));
+            Ok(Box::new(Level::new(tier, below, context, owed)))
+        }));
         self
     }
 
@@ -174,6 +192,25 @@ impl<K: Key, V: Value> Builder<K, V> {
     /// the caller's: of those who `get_or_load`, one loads and the others are answered by the copy.
     pub fn stale_while_revalidate(self, window: Duration) -> Self {
         Self { stale_while_revalidate: Some(window), ..self }
+    }
+
+    /// What a read may see while writes are under way. Default: [`Consistency::NoStaleSet`].
+    pub fn consistency(self, consistency: Consistency) -> Self {
+        Self { consistency, ..self }
+    }
+
+    /// For how long a tier of this process serves a copy without asking the shared tier below it: so much later than in
+    /// the shared tier a write of another process may be seen here. It also bounds what is kept while the shared tier
+    /// does not answer. Never longer than the copy's own life. Without a shared tier it means nothing. Default: 1
+    /// second.
+    pub fn local_ttl(self, ttl: Duration) -> Self {
+        Self { local_ttl: ttl, ..self }
+    }
+
+    /// Promises that no other process writes what this cache keeps. With a shared tier,
+    /// [`update`](LayeredCache::update) asks for it: it is atomic within this process only.
+    pub fn sole_writer(self) -> Self {
+        Self { sole_writer: true, ..self }
     }
 
     /// How long a key is left alone after its refresh has failed; a random part, up to half, is taken off. Default: 10
@@ -245,6 +282,7 @@ impl<K: Key, V: Value> Builder<K, V> {
             true => Box::new(RefreshAhead::after(self.refresh_ahead.unwrap_or(1.0))),
             false => self.read,
         };
+        let shared = self.tier_names.iter().any(|(_, shared)| *shared);
         let context = Arc::new(Context {
             clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
             lifetime: Lifetime {
@@ -254,13 +292,20 @@ impl<K: Key, V: Value> Builder<K, V> {
                 jitter: self.jitter,
             },
             batch: self.max_batch,
-            events: Events::new(Arc::clone(&name), self.observer),
+            consistency: self.consistency,
+            shared,
+            local_ttl: self.local_ttl,
+            events: Arc::new(Events::new(Arc::clone(&name), self.observer)),
         });
         let bottom: Box<dyn Levels<K, V>> = Box::new(Bottom(Arc::clone(&context)));
-        let levels = self.tiers.into_iter().rev().fold(bottom, |below, lay| lay(below, &context));
+        let ground = Ground { context: Arc::clone(&context), owed: Arc::new(Owed::new()) };
+        let levels = self.tiers.into_iter().rev().try_fold(bottom, |below, lay| lay(below, &ground));
+        let levels = levels.map_err(|error| error.at(&name, Operation::Build))?;
         let engine = Engine::new(Setup {
             name,
             levels,
+            owed: ground.owed,
+            updates: !shared || self.sole_writer,
             top: self.top.unwrap_or_default(),
             loader: self.loader,
             store: self.store,
@@ -307,8 +352,20 @@ impl<K: Key, V: Value> Builder<K, V> {
         if self.max_batch == 0 {
             wrong.push("`max_batch` is zero: nothing could ever be asked for".to_owned());
         }
-        if let [first, second, ..] = self.shared_tiers[..] {
+        let names = |shared: bool| {
+            let names = self.tier_names.iter().filter(move |(_, is_shared)| *is_shared == shared);
+            names.map(|(name, _)| *name).collect::<Vec<_>>()
+        };
+        if let [first, second, ..] = names(true)[..] {
             wrong.push(format!("`tier({first})` and `tier({second})` are both shared: only one tier can be"));
+        }
+        if let (Consistency::Linearizable, [shared, ..], [local, ..]) =
+            (self.consistency, &names(true)[..], &names(false)[..])
+        {
+            wrong.push(format!(
+                "`consistency(Linearizable)` and `tier({local})` beside the shared `tier({shared})` disagree: copies in \
+                 this process cannot know of another's write; leave `{local}` out, or settle for `NoStaleSet`"
+            ));
         }
         for (setting, deadline) in
             [("load_deadline", self.load_deadline), ("write_deadline", self.write_deadline)]

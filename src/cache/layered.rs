@@ -295,6 +295,7 @@ impl<K: Key, V: Value> LayeredCache<K, V> {
         F: FnOnce(Option<V>) -> Option<V> + Send,
     {
         let at = |error| self.at(error, Operation::Update);
+        self.engine().may_update().map_err(at)?;
         let turn = self.engine().turn(vec![key.clone()], &WriteOptions::new()).await.map_err(at)?;
         let old = turn.load().await.map_err(at)?;
         let new = change(old);

@@ -5,6 +5,9 @@
 //! *gone*, dropped with its caller or its runtime: the waiting callers are woken and board anew, and one of them
 //! leads. Or its *time is up*: the waiting callers, who keep timers of their own, take its place in the table; a
 //! leader that is not polled any more cannot hold them, and what it may bring later is kept by nobody.
+//!
+//! Where other processes write too, an answer is [new enough](Found::covers) for those only who had boarded before it
+//! was surely right; who came later boards anew.
 
 use std::collections::HashMap;
 use std::hash::BuildHasher;
@@ -18,7 +21,7 @@ use tokio::time::Instant;
 
 use crate::bounds::{Key, Value};
 use crate::error::Result;
-use crate::levels::{Found, Place};
+use crate::levels::{Found, Place, Seat};
 use crate::sync::Mutex;
 use crate::time::{self, Unanswered};
 
@@ -76,6 +79,8 @@ impl Ticket {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Manner {
     pub(crate) reload: bool,
+    /// Whether another process' reload would do as well.
+    pub(crate) or_anothers: bool,
     pub(crate) skipped: Option<&'static str>,
 }
 
@@ -101,7 +106,8 @@ impl<K: Key, V: Value> Flights<K, V> {
         let mut shard = self.shard(key).lock();
         let will_do = |flight: &&Flight<V>| manner == Manner::default() || manner == flight.ticket.manner;
         if let Some(flight) = shard.get(key).filter(will_do) {
-            return Boarding::Passenger(Passenger { flight: flight.clone() });
+            let seat = flight.ticket.place.board();
+            return Boarding::Passenger(Passenger { flight: flight.clone(), seat });
         }
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -161,7 +167,8 @@ impl<K: Key, V: Value> Leader<K, V> {
 
     /// A seat for the caller who began the flight and lets a task lead it.
     pub(crate) fn passenger(&self) -> Passenger<V> {
-        Passenger { flight: Flight { ticket: Arc::clone(&self.ticket), answer: self.sender.subscribe() } }
+        let flight = Flight { ticket: Arc::clone(&self.ticket), answer: self.sender.subscribe() };
+        Passenger { flight, seat: 0 }
     }
 
     /// Gives the answer to all who wait; dropping the leader then clears the table.
@@ -179,11 +186,14 @@ impl<K: Key, V: Value> Drop for Leader<K, V> {
 /// One who waits for a flight.
 pub(crate) struct Passenger<V> {
     flight: Flight<V>,
+    seat: Seat,
 }
 
 /// How waiting ended.
 pub(crate) enum Arrival<V> {
     Landed(Outcome<V>),
+    /// The flight has landed, with an answer from before this passenger came.
+    TooOld,
     LeaderGone,
     Late,
     NoTimer,
@@ -198,7 +208,11 @@ impl<V: Value> Passenger<V> {
         let patience = self.flight.ticket.place.deadline() + GRACE;
         let landed = self.flight.answer.wait_for(Option::is_some);
         match time::within(patience, landed).await {
-            Ok(Ok(outcome)) => outcome.clone().map_or(Arrival::LeaderGone, Arrival::Landed),
+            Ok(Ok(outcome)) => match &*outcome {
+                Some(Ok(found)) if found.covers <= self.seat => Arrival::TooOld,
+                Some(outcome) => Arrival::Landed(outcome.clone()),
+                None => Arrival::LeaderGone,
+            },
             Ok(Err(_gone)) => Arrival::LeaderGone,
             Err(Unanswered::Late) => Arrival::Late,
             Err(Unanswered::NoTimer) => Arrival::NoTimer,

@@ -9,6 +9,7 @@ mod batch;
 mod flights;
 mod key_locks;
 mod nesting;
+mod obligations;
 mod options;
 #[cfg(all(test, shuttle))]
 mod schedules;
@@ -19,7 +20,7 @@ mod written;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -28,7 +29,7 @@ use crate::bounds::{Key, Value};
 use crate::entry::{Entry, Freshness};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Events, Stats};
-use crate::levels::{Context, Levels};
+use crate::levels::{Context, Levels, Owed};
 use crate::store::{EntryLoader, Store};
 use crate::tier::Lookup;
 use crate::time::Timestamp;
@@ -57,6 +58,7 @@ impl<K, V> Clone for Engine<K, V> {
 pub(crate) struct Setup<K, V> {
     pub(crate) name: Arc<str>,
     pub(crate) levels: Box<dyn Levels<K, V>>,
+    pub(crate) owed: Arc<Owed<K>>,
     /// The name of the topmost tier.
     pub(crate) top: &'static str,
     pub(crate) loader: Option<Arc<dyn EntryLoader<K, V>>>,
@@ -65,6 +67,8 @@ pub(crate) struct Setup<K, V> {
     pub(crate) load_deadline: Duration,
     pub(crate) write_deadline: Duration,
     pub(crate) refresh_back_off: Duration,
+    /// Whether reading, changing and saving a key in this process is safe from other processes.
+    pub(crate) updates: bool,
     /// Whether writers of one key wait for each other. Only tests say no, to show what turns are for.
     pub(crate) turns: bool,
 }
@@ -77,6 +81,8 @@ struct Parts<K, V> {
     key_locks: Arc<KeyLocks>,
     background: Arc<Background>,
     back_off: BackOff,
+    /// Whether a task is paying what is owed.
+    paying: AtomicBool,
 }
 
 impl<K: Key, V: Value> Engine<K, V> {
@@ -89,6 +95,7 @@ impl<K: Key, V: Value> Engine<K, V> {
             flights: Arc::new(Flights::new()),
             key_locks: Arc::new(KeyLocks::new()),
             background: Arc::new(Background::default()),
+            paying: AtomicBool::new(false),
         }))
     }
 
@@ -111,12 +118,13 @@ impl<K: Key, V: Value> Engine<K, V> {
     #[inline]
     fn say(&self, copy: Option<Entry<V>>, serves: impl FnOnce(&Entry<V>, Timestamp) -> bool) -> Local<V> {
         let Setup { context, top, .. } = &self.0.setup;
-        match copy {
-            Some(entry) if serves(&entry, context.clock.recent()) => {
-                context.events.hit(top);
-                entry.into_value().map_or(Local::Absent, Local::Value)
-            }
-            _ => Local::Unknown,
+        let Some(entry) = copy else { return Local::Unknown };
+        let now = context.clock.recent();
+        if now < entry.expires_at() && serves(&entry, now) {
+            context.events.hit(top);
+            entry.into_value().map_or(Local::Absent, Local::Value)
+        } else {
+            Local::Unknown
         }
     }
 
@@ -199,10 +207,14 @@ impl<K: Key, V: Value> Engine<K, V> {
     ///
     /// # Errors
     ///
-    /// A tier failed: it may still serve an older value.
+    /// A tier failed: it may still serve an older value to other processes. Dropping it is tried again until it is
+    /// done, and until then this process does not read it.
     pub async fn invalidate(&self, keys: Vec<K>) -> Result<()> {
         let engine = self.clone();
-        self.run_now_or_as_task(async move { engine.drop_copies(&keys).await }).await
+        self.run_now_or_as_task(
+            async move { engine.drop_copies(&keys).await.inspect_err(|_| engine.owe(&keys)) },
+        )
+        .await
     }
 
     /// Drops all copies of this cache.
@@ -215,9 +227,24 @@ impl<K: Key, V: Value> Engine<K, V> {
         self.run_now_or_as_task(async move {
             let cleared = engine.0.setup.levels.clear().await;
             engine.0.flights.overtake_all();
-            cleared
+            cleared.inspect_err(|_| engine.owe_everything())
         })
         .await
+    }
+
+    /// # Errors
+    ///
+    /// Other processes may write between this one's reading of a key and its saving.
+    pub(crate) fn may_update(&self) -> Result<()> {
+        match self.0.setup.updates {
+            true => Ok(()),
+            false => Err(Error::new(
+                ErrorKind::Unsupported,
+                "`update` is atomic within this process, and the cache has a tier that others share: build it with \
+                 `sole_writer()` if no other process writes these keys, or change them with a statement of your own in \
+                 `write`",
+            )),
+        }
     }
 
     /// The counts so far.
@@ -258,6 +285,10 @@ impl<K: Key, V: Value> Engine<K, V> {
     /// answered by the old copy and still be joined when the invalidation has been acknowledged.
     async fn drop_copies(&self, keys: &[K]) -> Result<()> {
         let dropped = self.0.setup.levels.invalidate(keys).await;
+        self.dropped(keys, dropped)
+    }
+
+    fn dropped(&self, keys: &[K], dropped: Result<()>) -> Result<()> {
         self.0.flights.overtake(keys);
         if dropped.is_ok() {
             self.events().emit(&Event::Invalidated { keys: keys.len() });

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::time::Timestamp;
+
 /// Options of one read.
 ///
 /// ```
@@ -14,6 +16,7 @@ use std::time::Duration;
 pub struct ReadOptions {
     ttl: Option<Duration>,
     reload: bool,
+    newest_known: Option<Timestamp>,
     skipped: Option<&'static str>,
 }
 
@@ -21,7 +24,7 @@ impl ReadOptions {
     /// What the cache is set to.
     #[must_use]
     pub const fn new() -> Self {
-        Self { ttl: None, reload: false, skipped: None }
+        Self { ttl: None, reload: false, newest_known: None, skipped: None }
     }
 
     /// If this read loads, the value is kept for `ttl`; zero keeps it nowhere. Of several reads that share a load the
@@ -41,6 +44,15 @@ impl ReadOptions {
     #[must_use]
     pub const fn skip_tier(self, name: &'static str) -> Self {
         Self { skipped: Some(name), ..self }
+    }
+
+    /// Loads anew, unless there is a copy that was asked for after `moment`.
+    pub(crate) const fn reload_unless_newer(self, moment: Timestamp) -> Self {
+        Self { reload: true, newest_known: Some(moment), ..self }
+    }
+
+    pub(crate) const fn newest_known(&self) -> Option<Timestamp> {
+        self.newest_known
     }
 
     pub(crate) const fn own_ttl(&self) -> Option<Duration> {

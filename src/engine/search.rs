@@ -89,9 +89,17 @@ impl<K: Key, V: Value> Engine<K, V> {
         if self.0.background.is_closed() || self.0.flights.is_under_way(key) || self.is_backing_off(key) {
             return;
         }
-        // A stale copy may have been renewed below by somebody else; a fresh one is renewed at the store.
+        // A stale copy may have been replaced below by somebody else, and so may a fresh one: what was asked for in the
+        // later half of its life so far is no other's view of the same answer.
         let options = ReadOptions::new();
-        let options = if copy.freshness() == Freshness::Fresh { options.reload() } else { options };
+        let options = match copy.freshness() {
+            Freshness::Fresh if self.context().shared => {
+                let now = self.context().clock.now();
+                options.reload_unless_newer(now.before(copy.age() / 2))
+            }
+            Freshness::Fresh => options.reload(),
+            _ => options,
+        };
         let deadline = time::from_now(self.0.setup.load_deadline);
         let Boarding::Leader(leader) = self.0.flights.board(key, manner(&options), deadline) else { return };
         let mut passenger = leader.passenger();
@@ -139,7 +147,8 @@ impl<K: Key, V: Value> Engine<K, V> {
         Ok(boarding)
     }
 
-    /// Waits for another's flight. `None`: its leader is gone, or its time was up for the first time.
+    /// Waits for another's flight. `None`: its leader is gone, its answer is too old for this passenger, or its time was up
+    /// for the first time.
     pub(super) async fn ride(
         &self,
         key: &K,
@@ -148,7 +157,7 @@ impl<K: Key, V: Value> Engine<K, V> {
     ) -> Option<Outcome<V>> {
         match passenger.arrive().await {
             Arrival::Landed(outcome) => Some(outcome),
-            Arrival::LeaderGone => None,
+            Arrival::LeaderGone | Arrival::TooOld => None,
             Arrival::NoTimer => Some(Err(no_runtime())),
             Arrival::Late => {
                 self.0.flights.give_up(key, passenger.ticket());
@@ -161,7 +170,7 @@ impl<K: Key, V: Value> Engine<K, V> {
     pub(super) async fn own_answer(&self, key: &K, passenger: &mut Passenger<V>) -> Outcome<V> {
         match passenger.arrive().await {
             Arrival::Landed(outcome) => outcome,
-            Arrival::LeaderGone => Err(abandoned()),
+            Arrival::LeaderGone | Arrival::TooOld => Err(abandoned()), // the first seat is never too late
             Arrival::NoTimer => Err(no_runtime()),
             Arrival::Late => {
                 self.0.flights.give_up(key, passenger.ticket());
@@ -200,6 +209,7 @@ impl<K: Key, V: Value> Engine<K, V> {
             load,
             ttl: options.own_ttl(),
             reload: options.wants_reload(),
+            unless_newer: options.newest_known(),
             skipped: options.skipped(),
         };
         let questions = leaders.iter().map(|leader| Question {
@@ -246,7 +256,11 @@ enum Seat<K: Key, V: Value> {
 }
 
 fn manner(options: &ReadOptions) -> Manner {
-    Manner { reload: options.wants_reload(), skipped: options.skipped() }
+    Manner {
+        reload: options.wants_reload(),
+        or_anothers: options.newest_known().is_some(),
+        skipped: options.skipped(),
+    }
 }
 
 /// Every flight lands with its outcome.

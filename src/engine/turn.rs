@@ -10,6 +10,7 @@
 
 use std::fmt;
 use std::mem;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use super::search::late;
 use super::written::{Copies, Reached, Written};
 use super::{Engine, closed};
 use crate::bounds::{Key, Value};
+use crate::consistency::Consistency;
 use crate::error::{Error, ErrorKind, Outcome, Result, StoreError};
 use crate::event::Event;
 use crate::store::{Change, Saved, Store};
@@ -42,6 +44,8 @@ pub struct Turn<K: Key, V: Value> {
     /// Given back when the turn is dropped.
     _locks: Vec<KeyLock>,
     hold: Option<(Hold, Instant)>,
+    /// A tier refused the hold, and the write went on without one.
+    unheld: bool,
     began: Timestamp,
     stage: Stage,
     /// Whether a write of this turn has succeeded.
@@ -82,6 +86,7 @@ impl<K: Key, V: Value> Turn<K, V> {
             ids,
             _locks: locks,
             hold: None,
+            unheld: false,
             began,
             stage: Stage::Before,
             wrote: false,
@@ -91,17 +96,36 @@ impl<K: Key, V: Value> Turn<K, V> {
     /// Claims the keys in every tier: their copies go, and nobody fills them until the turn is over. Needed before a
     /// write whose value is to be [kept](Self::keep); otherwise up to the strategy.
     ///
+    /// Where a tier refuses the claim, the write may go on without it, and nothing will be kept: unless the cache is
+    /// [`Linearizable`](crate::Consistency::Linearizable), which makes the claim before every write.
+    ///
     /// # Errors
     ///
-    /// A tier refused the claim. Nothing has been written.
+    /// The cache is linearizable, and a tier refused the claim. Nothing has been written.
     pub async fn hold(&mut self) -> Result<()> {
-        if self.hold.is_none() {
-            let lifetime = self.engine.0.setup.write_deadline.saturating_mul(2);
-            let hold = Hold::unique();
-            self.hold = Some((hold, time::from_now(lifetime)));
-            self.engine.0.setup.levels.hold(&self.keys, hold, lifetime).await?;
+        if self.hold.is_some() || self.unheld {
+            return Ok(());
         }
-        Ok(())
+        let lifetime = self.hold_lifetime();
+        let hold = Hold::unique();
+        self.hold = Some((hold, time::from_now(lifetime)));
+        let levels = &self.engine.0.setup.levels;
+        let Err(error) = levels.hold(&self.keys, hold, lifetime).await else { return Ok(()) };
+        // What other tiers have granted is given back; in the one that failed it ends by itself.
+        _ = levels.release(&self.keys, hold).await;
+        self.hold = None;
+        match self.engine.context().consistency {
+            Consistency::Linearizable => Err(error.with_outcome(Outcome::NotApplied)),
+            Consistency::NoStaleSet => {
+                self.unheld = true;
+                Ok(())
+            }
+        }
+    }
+
+    /// Long enough for a write that takes all the time it may, and for the answer.
+    fn hold_lifetime(&self) -> Duration {
+        self.engine.0.setup.write_deadline.saturating_mul(2)
     }
 
     /// What the store has for the key now. Never a copy.
@@ -184,6 +208,7 @@ impl<K: Key, V: Value> Turn<K, V> {
             return Ok(self.invalidate().await);
         }
         self.hold().await?;
+        // From here on each tier ends the hold as it keeps, or does not keep, the value.
         let Some((hold, _)) = self.hold.take() else { return Ok(self.invalidate().await) };
         let mut kept = Ok(true);
         for change in changes {
@@ -229,11 +254,14 @@ impl<K: Key, V: Value> Turn<K, V> {
         bounded: bool,
         write: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T> {
+        if self.engine.context().consistency == Consistency::Linearizable {
+            self.hold().await?;
+        }
         let write = self.in_chain(write);
         self.stage = Stage::Writing;
         let answer = match bounded {
             true => time::within(time::from_now(self.engine.0.setup.write_deadline), write).await,
-            false => Ok(write.await),
+            false => Ok(self.with_hold_alive(write).await),
         };
         let error = match answer {
             Ok(Ok(done)) => {
@@ -258,6 +286,27 @@ impl<K: Key, V: Value> Turn<K, V> {
         };
         self.engine.events().emit(&Event::WriteFailed { error: &error });
         Err(error)
+    }
+
+    /// Waits for a write that may take as long as it likes, and prolongs the hold at half its life meanwhile: it must
+    /// outlive the commit.
+    async fn with_hold_alive<A>(&mut self, write: impl Future<Output = A>) -> A {
+        let mut write = pin!(write);
+        loop {
+            let Some((hold, _)) = self.hold else { return write.await };
+            let lifetime = self.hold_lifetime();
+            match time::within(time::from_now(lifetime / 2), write.as_mut()).await {
+                Ok(answer) => return answer,
+                Err(Unanswered::NoTimer) => return write.await,
+                Err(Unanswered::Late) => {
+                    let ends = time::from_now(lifetime);
+                    // A tier that does not answer now may do so the next time, before the hold has run out.
+                    if self.engine.0.setup.levels.hold(&self.keys, hold, lifetime).await.is_ok() {
+                        self.hold = Some((hold, ends));
+                    }
+                }
+            }
+        }
     }
 
     /// Leaves the copies as they must be after a failed write.
@@ -293,20 +342,28 @@ impl<K: Key, V: Value> Turn<K, V> {
         self.hold.map_or_else(|| time::from_now(self.engine.0.setup.write_deadline), |(_, ends)| ends)
     }
 
+    /// Without a hold the copies are dropped. With one they have been, and its end leaves none: it needs no second
+    /// message.
     async fn drop_copies(&mut self) -> Result<()> {
-        if let Some((hold, _)) = self.hold {
-            self.engine.0.setup.levels.release(&self.keys, hold).await?;
-            self.hold = None;
+        match self.hold {
+            Some((hold, _)) => {
+                let released = self.engine.0.setup.levels.release(&self.keys, hold).await;
+                self.engine.dropped(&self.keys, released)?;
+                self.hold = None;
+            }
+            None => self.engine.drop_copies(&self.keys).await?,
         }
-        self.engine.drop_copies(&self.keys).await?;
         self.stage = Stage::Over;
         Ok(())
     }
 
-    /// Drops the copies in the background: at `moment`, or at once, and until every tier has done it.
+    /// Drops the copies in the background: at `moment`, or else as soon as the tier that has just failed answers again.
     fn repair(&mut self, moment: Option<Instant>) {
         self.stage = Stage::Over;
-        repair(self.engine.clone(), self.keys.clone(), moment);
+        match moment {
+            Some(moment) => self.engine.drop_later(self.keys.clone(), moment),
+            None => self.engine.owe(&self.keys),
+        }
     }
 
     fn over(mut self, copies: Copies) -> Written {
@@ -372,10 +429,10 @@ impl<K: Key, V: Value> Drop for Turn<K, V> {
         engine.0.setup.levels.invalidate_now(&self.keys);
         engine.0.flights.overtake(&self.keys);
         if again.is_some() || self.hold.is_none() {
-            repair(engine.clone(), self.keys.clone(), None);
+            engine.drop_later(self.keys.clone(), Instant::now());
         }
         if let Some(again) = again {
-            repair(engine.clone(), self.keys.clone(), Some(again));
+            engine.drop_later(self.keys.clone(), again);
         }
     }
 }
@@ -387,28 +444,6 @@ impl<K: Key, V: Value> fmt::Debug for Turn<K, V> {
             .field("stage", &self.stage)
             .finish_non_exhaustive()
     }
-}
-
-/// A task that drops copies, at `moment` or at once, and again with growing pauses until every tier has done it or
-/// the cache is closed. Without a runtime there is nobody to run it, and a copy can be as old as its ttl.
-fn repair<K: Key, V: Value>(engine: Engine<K, V>, keys: Vec<K>, moment: Option<Instant>) {
-    const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
-    let background = Arc::clone(&engine.0.background);
-    let task = async move {
-        let background = Arc::clone(&engine.0.background);
-        if let Some(moment) = moment {
-            _ = time::within(moment, background.closing()).await;
-        }
-        let mut pause = PAUSES.0;
-        while engine.drop_copies(&keys).await.is_err() {
-            if background.is_closed() {
-                return background.leave_copies(keys.len());
-            }
-            _ = time::within(time::from_now(pause), background.closing()).await;
-            pause = (pause * 2).min(PAUSES.1);
-        }
-    };
-    _ = background.spawn(Duty::Write, task);
 }
 
 async fn within_deadline<K: Key, V: Value, A>(

@@ -28,11 +28,16 @@ impl Bottom {
     ) -> Vec<Result<Found<V>>> {
         // Taken before the load: an answer is as old as its question.
         let as_of = self.0.clock.now();
+        let covered: Vec<_> = questions.iter().map(|question| self.0.covered(&question.place)).collect();
         match load(questions, search).await {
             Ok(answers) => answers
                 .into_iter()
-                .zip(questions)
-                .map(|(answer, question)| self.date(answer, question.previous.as_ref(), as_of, search.ttl))
+                .zip(questions.iter().zip(covered))
+                .map(|(answer, (question, covers))| {
+                    let entry = self.date(answer, question.previous.as_ref(), as_of, search.ttl)?;
+                    let keep = entry.expires_at() > as_of;
+                    Ok(Found { entry, tier: None, keep, covers })
+                })
                 .collect(),
             Err(error) => questions.iter().map(|_| Err(error.clone())).collect(),
         }
@@ -44,7 +49,7 @@ impl Bottom {
         previous: Option<&Entry<V>>,
         as_of: Timestamp,
         ttl: Option<Duration>,
-    ) -> Result<Found<V>> {
+    ) -> Result<Entry<V>> {
         let Loaded { found, ttl: own } = answer.map_err(Error::store)?;
         let value = match (found, previous) {
             (Finding::Value(value), _) => Some(value),
@@ -52,9 +57,7 @@ impl Bottom {
             (Finding::NotModified, Some(previous)) => previous.value().cloned(),
             (Finding::NotModified, None) => return Err(nothing_to_keep()),
         };
-        let entry = self.0.date(value, as_of, own.or(ttl));
-        let keep = entry.expires_at() > as_of;
-        Ok(Found { entry, tier: None, keep })
+        Ok(self.0.date(value, as_of, own.or(ttl)))
     }
 }
 

@@ -4,22 +4,29 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::{join, join_all};
+use tokio::time::Instant;
 
-use super::{Context, Found, Levels, Place, Question, Search, unanswered};
+use super::{Context, Found, Levels, Owed, Place, Question, Search, Seat, unanswered};
 use crate::bounds::{Key, Value};
+use crate::consistency::Consistency;
 use crate::entry::{Entry, Freshness};
 use crate::error::Result;
 use crate::event::Event;
 use crate::tier::{Acquired, Filled, Hold, Lease, Lookup, Purpose, Tier};
+use crate::time::{self, Timestamp};
 
 /// After a failed load a tier need not be asked for a lease again for this long.
 const BACK_OFF: Duration = Duration::from_secs(1);
+/// How long to wait before asking again whether another process has loaded: the first time, and at the most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(25));
 
 /// A tier, and the levels below it.
 pub(crate) struct Level<T, K, V> {
     tier: T,
     below: Box<dyn Levels<K, V>>,
     context: Arc<Context>,
+    owed: Arc<Owed<K>>,
 }
 
 /// A question on its way down: where its answer belongs, and what may be done with it on its way up.
@@ -37,42 +44,84 @@ enum Right {
     Lease(Lease),
     /// A writer or another process has the key: what is loaded past it may be old before it is here.
     None,
-    /// The tier failed. Nothing can be kept here; the levels above may keep it all the same.
+    /// The tier failed. Nothing can be kept here; the levels above may keep it all the same, for a while.
     Unknown,
+}
+
+/// What a tier's answer to an acquire leaves to do.
+enum Next<V> {
+    /// Nothing: somebody has filled meanwhile.
+    Answered(Found<V>),
+    /// To ask below, with this right and the old copy.
+    Ask(Right, Option<Entry<V>>),
+    /// To wait for another process.
+    Wait(Duration),
 }
 
 /// Answers by the positions of their questions.
 type Slots<V> = Vec<Option<Result<Found<V>>>>;
 
 impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
-    pub(crate) fn new(tier: T, below: Box<dyn Levels<K, V>>, context: Arc<Context>) -> Self {
-        Self { tier, below, context }
+    pub(crate) fn new(
+        tier: T,
+        below: Box<dyn Levels<K, V>>,
+        context: Arc<Context>,
+        owed: Arc<Owed<K>>,
+    ) -> Self {
+        Self { tier, below, context, owed }
     }
 
-    /// This tier's copies, fresh or not, one place for each key. A failing tier is a miss.
-    async fn peek(&self, keys: &[K]) -> Vec<Option<Entry<V>>> {
-        let mut copies = self.heard(self.tier.get_many(keys).await).unwrap_or_default();
+    /// This tier's copies, fresh or not, one place for each key. `Err`: it did not answer, which has been reported.
+    async fn peek(&self, keys: &[K]) -> Result<Vec<Option<Entry<V>>>> {
+        let mut copies = self.heard(self.tier.get_many(keys).await)?;
         copies.resize_with(keys.len(), || None);
-        copies
+        Ok(copies)
     }
 
-    /// Answers what this tier has fresh copies of; the other questions are left, with the old copies seen here.
+    /// Answers what this tier has usable copies of, and splits the rest: questions to take leases for, and errands past
+    /// a tier that does not answer, or whose copy of the key is [owed](Owed).
     async fn look_here(
         &self,
         questions: Vec<Question<K, V>>,
-        reload: bool,
+        search: &Search<'_, K, V>,
         answers: &mut Slots<V>,
-    ) -> Vec<(usize, Question<K, V>)> {
-        let keys: Vec<K> = questions.iter().map(|question| question.key.clone()).collect();
-        let copies = self.peek(&keys).await;
-        let mut left = Vec::new();
-        for (at, (question, copy)) in questions.into_iter().zip(copies).enumerate() {
+    ) -> (Vec<(usize, Question<K, V>)>, Vec<(Errand<K>, Question<K, V>)>) {
+        let (mut open, mut past) = (Vec::new(), Vec::new());
+        let (asked, owed): (Vec<_>, Vec<_>) =
+            questions.into_iter().enumerate().partition(|(_, question)| !self.owes(&question.key));
+        past.extend(owed.into_iter().map(|(at, question)| self.errand(at, question, Right::Unknown, None)));
+        let keys: Vec<K> = asked.iter().map(|(_, question)| question.key.clone()).collect();
+        let covered: Vec<Seat> =
+            asked.iter().map(|(_, question)| self.context.covered(&question.place)).collect();
+        let copies = match keys.is_empty() {
+            true => Ok(Vec::new()),
+            false => self.peek(&keys).await,
+        };
+        let Ok(copies) = copies else {
+            past.extend(
+                asked.into_iter().map(|(at, question)| self.errand(at, question, Right::Unknown, None)),
+            );
+            return (open, past);
+        };
+        for (((at, question), copy), covers) in asked.into_iter().zip(copies).zip(covered) {
             match copy {
-                Some(entry) if !reload && self.is_fresh(&entry) => answers[at] = Some(Ok(self.found(entry))),
-                old => left.push((at, Question { previous: old.or(question.previous), ..question })),
+                Some(entry) if self.will_do(&entry, search) => {
+                    answers[at] = Some(Ok(self.found(entry, covers)));
+                }
+                old => open.push((at, Question { previous: old.or(question.previous), ..question })),
             }
         }
-        left
+        (open, past)
+    }
+
+    /// Whether a copy makes a load unnecessary.
+    fn will_do(&self, entry: &Entry<V>, search: &Search<'_, K, V>) -> bool {
+        let is_new = match (search.reload, search.unless_newer) {
+            (false, _) => true,
+            (true, Some(moment)) => entry.as_of() > moment,
+            (true, None) => false,
+        };
+        is_new && entry.is_fresh(self.context.clock.now())
     }
 
     /// Asks for the right to keep the answers, *before* the questions go down, so that a write of a key between its
@@ -81,28 +130,130 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
     async fn take_leases(
         &self,
         questions: Vec<(usize, Question<K, V>)>,
-        reload: bool,
+        search: &Search<'_, K, V>,
         answers: &mut Slots<V>,
-    ) -> (Vec<Errand<K>>, Vec<Question<K, V>>) {
-        let purpose = if reload { Purpose::Renew } else { Purpose::Fill };
-        let keys: Vec<K> = questions.iter().map(|(_, question)| question.key.clone()).collect();
-        let mut acquired =
-            self.heard(self.tier.acquire_many(&keys, purpose).await).unwrap_or_default().into_iter();
-        let (mut errands, mut below) = (Vec::new(), Vec::new());
-        for ((at, question), key) in questions.into_iter().zip(keys) {
-            let (right, stale) = match acquired.next() {
-                Some(Acquired::Fresh(entry)) => {
-                    answers[at] = Some(Ok(self.found(entry)));
-                    continue;
-                }
-                Some(Acquired::Granted(lease, stale)) => (Right::Lease(lease), stale),
-                Some(Acquired::Busy | Acquired::Held) => (Right::None, None),
-                None => (Right::Unknown, None),
-            };
-            errands.push(Errand { at, key, place: Arc::clone(&question.place), right });
-            below.push(Question { previous: stale.or(question.previous), ..question });
+    ) -> Taken<K, V> {
+        let mut taken = Taken { own: Vec::new(), others: Vec::new() };
+        if questions.is_empty() {
+            return taken;
         }
-        (errands, below)
+        let keys: Vec<K> = questions.iter().map(|(_, question)| question.key.clone()).collect();
+        let covered: Vec<Seat> =
+            questions.iter().map(|(_, question)| self.context.covered(&question.place)).collect();
+        let acquired = self.heard(self.tier.acquire_many(&keys, purpose(search)).await);
+        let mut acquired = acquired.unwrap_or_default().into_iter();
+        for ((at, question), covers) in questions.into_iter().zip(covered) {
+            match self.next(acquired.next(), covers) {
+                Next::Answered(found) => answers[at] = Some(Ok(found)),
+                Next::Ask(right, stale) => taken.own.push(self.errand(at, question, right, stale)),
+                Next::Wait(left) => taken.others.push((at, question, left)),
+            }
+        }
+        taken
+    }
+
+    fn next(&self, acquired: Option<Acquired<V>>, covers: Seat) -> Next<V> {
+        match acquired {
+            Some(Acquired::Fresh(entry)) => Next::Answered(self.found(entry, covers)),
+            Some(Acquired::Granted(lease, stale)) => Next::Ask(Right::Lease(lease), stale),
+            Some(Acquired::Busy(left)) => Next::Wait(left),
+            Some(Acquired::Held) => Next::Ask(Right::None, None),
+            None => Next::Ask(Right::Unknown, None),
+        }
+    }
+
+    fn errand(
+        &self,
+        at: usize,
+        question: Question<K, V>,
+        right: Right,
+        stale: Option<Entry<V>>,
+    ) -> (Errand<K>, Question<K, V>) {
+        let errand = Errand { at, key: question.key.clone(), place: Arc::clone(&question.place), right };
+        (errand, Question { previous: stale.or(question.previous), ..question })
+    }
+
+    /// Asks below, and keeps what comes from there.
+    async fn run(
+        &self,
+        errands: Vec<(Errand<K>, Question<K, V>)>,
+        search: &Search<'_, K, V>,
+    ) -> Vec<(usize, Result<Found<V>>)> {
+        if errands.is_empty() {
+            return Vec::new();
+        }
+        let (errands, questions): (Vec<_>, Vec<_>) = errands.into_iter().unzip();
+        let mut found = self.with_leases_alive(&errands, self.below.find(questions, search)).await;
+        self.keep(&errands, &mut found).await;
+        errands.into_iter().map(|errand| errand.at).zip(found).collect()
+    }
+
+    /// Waits for `load`, and renews the leases at half their life as long as it takes: a slow loader is not overtaken,
+    /// a dead one is.
+    async fn with_leases_alive<A>(&self, errands: &[Errand<K>], load: impl Future<Output = A>) -> A {
+        let Some(lease) = self.tier.lease() else { return load.await };
+        let renewals = async {
+            while let Ok(timer) = time::timer(time::from_now(lease / 2)) {
+                timer.await;
+                for errand in errands {
+                    if let Right::Lease(lease) = errand.right {
+                        _ = self.heard(self.tier.renew(&errand.key, lease).await);
+                    }
+                }
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            biased;
+            answer = load => answer,
+            () = renewals => unreachable!("renewals go on for as long as they are awaited"),
+        }
+    }
+
+    /// Waits for the load of another process, asking now and then, at the most for one lease. Then this process loads:
+    /// with the lease, if the other one is late, or past it, keeping nothing.
+    async fn outwait(
+        &self,
+        (at, question, left): (usize, Question<K, V>, Duration),
+        search: &Search<'_, K, V>,
+    ) -> (usize, Result<Found<V>>) {
+        self.context.events.emit(&Event::Waited { tier: self.tier.name() });
+        let ends = time::from_now(self.tier.lease().unwrap_or(left));
+        let (right, stale) = match self.asked_again(&question, search, ends).await {
+            Next::Answered(found) => return (at, Ok(found)),
+            Next::Ask(right, stale) => (right, stale),
+            Next::Wait(_) => (Right::None, None),
+        };
+        let answers = self.run(vec![self.errand(at, question, right, stale)], search).await;
+        answers.into_iter().next().unwrap_or_else(|| (at, Err(unanswered())))
+    }
+
+    async fn asked_again(
+        &self,
+        question: &Question<K, V>,
+        search: &Search<'_, K, V>,
+        ends: Instant,
+    ) -> Next<V> {
+        let mut pause = PAUSES.0;
+        loop {
+            let moment = (Instant::now() + pause.mul_f64(0.5 + fastrand::f64())).min(ends);
+            let Ok(timer) = time::timer(moment) else { return Next::Ask(Right::None, None) };
+            timer.await;
+            pause = (pause * 2).min(PAUSES.1);
+            let covers = self.context.covered(&question.place);
+            // Somebody's renewal is not seen by asking for a lease to renew.
+            if search.unless_newer.is_some()
+                && let Ok(copies) = self.peek(std::slice::from_ref(&question.key)).await
+                && let Some(entry) = copies.into_iter().flatten().find(|entry| self.will_do(entry, search))
+            {
+                return Next::Answered(self.found(entry, covers));
+            }
+            let acquired = self.heard(self.tier.acquire(&question.key, purpose(search)).await).ok();
+            match self.next(acquired, covers) {
+                Next::Wait(_) if Instant::now() < ends => {}
+                next => return next,
+            }
+        }
     }
 
     /// Keeps what came from below, where the lease is alive and the answer still wanted.
@@ -113,35 +264,59 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
                 && found.keep
                 && errand.place.is_wanted()
             {
-                fills.push((at, (&errand.key, lease, &found.entry)));
+                fills.push((
+                    at,
+                    lease,
+                    self.own_term(found.entry.clone()),
+                    self.context.covered(&errand.place),
+                ));
             }
         }
-        let (places, fills): (Vec<_>, Vec<_>) = fills.into_iter().unzip();
         let filled = match fills.is_empty() {
             true => Ok(Vec::new()),
-            false => self.heard(self.tier.fill_many(&fills).await),
+            false => {
+                let fills: Vec<_> =
+                    fills.iter().map(|(at, lease, entry, _)| (&errands[*at].key, *lease, entry)).collect();
+                self.heard(self.tier.fill_many(&fills).await)
+            }
         };
         let failed = filled.is_err();
-        let stored: Vec<usize> = places
-            .into_iter()
-            .zip(filled.unwrap_or_default())
-            .filter_map(|(at, filled)| (filled == Filled::Stored).then_some(at))
-            .collect();
-        for (at, (errand, found)) in errands.iter().zip(found.iter_mut()).enumerate() {
-            self.settle(errand, found, stored.contains(&at), failed).await;
+        let mut outcomes: Vec<Option<(Filled, Seat)>> = errands.iter().map(|_| None).collect();
+        for ((at, .., covers), filled) in fills.into_iter().zip(filled.unwrap_or_default()) {
+            outcomes[at] = Some((filled, covers));
+        }
+        for ((errand, found), outcome) in errands.iter().zip(found.iter_mut()).zip(outcomes) {
+            self.settle(errand, found, outcome, failed).await;
         }
     }
 
-    /// What was not stored here is not kept above either; the lease of a failed load is given back.
-    async fn settle(&self, errand: &Errand<K>, found: &mut Result<Found<V>>, stored: bool, failed: bool) {
+    /// What could not be stored here is not kept above either, unless it is only that this tier cannot; the lease of a
+    /// failed load is given back.
+    async fn settle(
+        &self,
+        errand: &Errand<K>,
+        found: &mut Result<Found<V>>,
+        outcome: Option<(Filled, Seat)>,
+        failed: bool,
+    ) {
         match (found, errand.right) {
-            (Ok(found), Right::Lease(_)) if found.keep && !stored => {
-                found.keep = false;
-                if !failed {
-                    self.context.events.emit(&Event::FillRefused { tier: self.tier.name() });
+            (Ok(found), Right::Lease(_)) if found.keep => match outcome {
+                // Nobody had written until it was stored: it is new enough for all who had boarded by then.
+                Some((Filled::Stored, covers)) => {
+                    found.covers = if self.tier.is_shared() { covers } else { found.covers };
                 }
-            }
+                Some((Filled::Unfit, _)) => {}
+                Some((Filled::Refused, _)) | None => {
+                    found.keep = false;
+                    if !failed {
+                        self.context.events.emit(&Event::FillRefused { tier: self.tier.name() });
+                    }
+                }
+            },
             (Ok(found), Right::None) => found.keep = false,
+            (Ok(found), Right::Unknown) if self.context.consistency == Consistency::Linearizable => {
+                found.keep = false;
+            }
             (Err(_), Right::Lease(lease)) => {
                 _ = self.heard(self.tier.abandon(&errand.key, lease, BACK_OFF).await);
             }
@@ -149,12 +324,24 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
         }
     }
 
-    fn found(&self, entry: Entry<V>) -> Found<V> {
-        Found { entry, tier: Some(self.tier.name()), keep: true }
+    /// An entry as this tier may keep it: above a shared tier only for a while, since other processes write too.
+    fn own_term(&self, entry: Entry<V>) -> Entry<V> {
+        match self.context.shared && !self.tier.is_shared() {
+            true => entry.until(self.now().after(self.context.local_ttl)),
+            false => entry,
+        }
     }
 
-    fn is_fresh(&self, entry: &Entry<V>) -> bool {
-        entry.is_fresh(self.context.clock.now())
+    fn owes(&self, key: &K) -> bool {
+        self.tier.is_shared() && self.owed.has(key)
+    }
+
+    fn now(&self) -> Timestamp {
+        self.context.clock.now()
+    }
+
+    fn found(&self, entry: Entry<V>, covers: Seat) -> Found<V> {
+        Found { entry, tier: Some(self.tier.name()), keep: true, covers }
     }
 
     /// What this tier said; a failure becomes an event.
@@ -163,6 +350,16 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
             self.context.events.emit(&Event::TierFailed { tier: self.tier.name(), error });
         })
     }
+}
+
+/// What became of questions that wanted leases: errands to run, and loads of others to wait for.
+struct Taken<K, V> {
+    own: Vec<(Errand<K>, Question<K, V>)>,
+    others: Vec<(usize, Question<K, V>, Duration)>,
+}
+
+fn purpose<K, V>(search: &Search<'_, K, V>) -> Purpose {
+    if search.reload { Purpose::Renew } else { Purpose::Fill }
 }
 
 #[async_trait]
@@ -181,11 +378,15 @@ impl<K: Key, V: Value, T: Tier<K, V>> Levels<K, V> for Level<T, K, V> {
         if skipped == Some(self.tier.name()) {
             return self.below.copies(keys, skipped).await;
         }
-        let now = self.context.clock.now();
-        let here = self.peek(keys).await;
+        let now = self.now();
+        let here = self.peek(keys).await.unwrap_or_else(|_| keys.iter().map(|_| None).collect());
         let usable = |entry: &Entry<V>| entry.freshness(now) != Freshness::Expired;
-        let mut best: Vec<_> =
-            here.into_iter().map(|entry| entry.filter(usable).map(|entry| self.found(entry))).collect();
+        let mut best: Vec<_> = keys
+            .iter()
+            .zip(here)
+            .map(|(key, entry)| entry.filter(|entry| usable(entry) && !self.owes(key)))
+            .map(|entry| entry.map(|entry| self.found(entry, super::ALL)))
+            .collect();
         let is_fresh =
             |found: &Option<Found<V>>| found.as_ref().is_some_and(|found| found.entry.is_fresh(now));
         let wanting: Vec<usize> = (0..keys.len()).filter(|at| !is_fresh(&best[*at])).collect();
@@ -206,14 +407,14 @@ impl<K: Key, V: Value, T: Tier<K, V>> Levels<K, V> for Level<T, K, V> {
             return self.below.find(questions, search).await;
         }
         let mut answers: Slots<V> = questions.iter().map(|_| None).collect();
-        let open = self.look_here(questions, search.reload, &mut answers).await;
-        if !open.is_empty() {
-            let (errands, below) = self.take_leases(open, search.reload, &mut answers).await;
-            let mut found = self.below.find(below, search).await;
-            self.keep(&errands, &mut found).await;
-            for (errand, found) in errands.iter().zip(found) {
-                answers[errand.at] = Some(found);
-            }
+        let (open, past) = self.look_here(questions, search, &mut answers).await;
+        let Taken { mut own, others } = self.take_leases(open, search, &mut answers).await;
+        own.extend(past);
+        // Own loads begin before others' are awaited: two processes could otherwise wait for each other.
+        let others = join_all(others.into_iter().map(|other| self.outwait(other, search)));
+        let (own, others) = join(self.run(own, search), others).await;
+        for (at, found) in own.into_iter().chain(others) {
+            answers[at] = Some(found);
         }
         answers.into_iter().map(|answer| answer.unwrap_or_else(|| Err(unanswered()))).collect()
     }
@@ -240,7 +441,10 @@ impl<K: Key, V: Value, T: Tier<K, V>> Levels<K, V> for Level<T, K, V> {
 
     async fn publish(&self, key: &K, hold: Hold, entry: &Entry<V>) -> Result<bool> {
         match self.below.publish(key, hold, entry).await {
-            Ok(true) => Ok(self.heard(self.tier.publish(key, hold, entry).await)? == Filled::Stored),
+            Ok(true) => {
+                let entry = self.own_term(entry.clone());
+                Ok(self.heard(self.tier.publish(key, hold, &entry).await)? == Filled::Stored)
+            }
             // Below, another writer came between: whose value is the store's is unknown, so nothing is kept here.
             not_kept => {
                 self.heard(self.tier.release_many(std::slice::from_ref(key), hold).await)?;

@@ -11,6 +11,7 @@
 
 mod bottom;
 mod level;
+mod owed;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,17 +20,19 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use crate::bounds::{Key, Value};
+use crate::consistency::Consistency;
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result, StoreError};
 use crate::event::Events;
 use crate::lifetime::Lifetime;
 use crate::store::{EntryLoader, LoadRequest, Loaded};
-use crate::sync::{AtomicBool, Ordering};
+use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::tier::{Hold, Lookup};
 use crate::time::{Clock, Timestamp};
 
 pub(crate) use bottom::Bottom;
 pub(crate) use level::Level;
+pub(crate) use owed::{Debt, Owed};
 
 /// One key to search for.
 pub(crate) struct Question<K, V> {
@@ -39,16 +42,31 @@ pub(crate) struct Question<K, V> {
     pub(crate) place: Arc<Place>,
 }
 
-/// A search's place among others: until when, and whether, its answer is wanted.
+/// A search's place among others: until when, and whether, its answer is wanted, and who waits for it.
 #[derive(Debug)]
 pub(crate) struct Place {
     deadline: Instant,
     lost: AtomicBool,
+    /// How many seats have been taken.
+    boarded: AtomicU64,
 }
+
+/// A seat in a search, counted in the order of boarding; the one who began it has the first.
+pub(crate) type Seat = u64;
 
 impl Place {
     pub(crate) fn until(deadline: Instant) -> Self {
-        Self { deadline, lost: AtomicBool::new(false) }
+        Self { deadline, lost: AtomicBool::new(false), boarded: AtomicU64::new(1) }
+    }
+
+    /// The next seat.
+    pub(crate) fn board(&self) -> Seat {
+        self.boarded.fetch_add(1, Ordering::AcqRel)
+    }
+
+    /// How many have boarded so far.
+    pub(crate) fn boarded(&self) -> Seat {
+        self.boarded.load(Ordering::Acquire)
     }
 
     pub(crate) fn deadline(&self) -> Instant {
@@ -73,7 +91,15 @@ pub(crate) struct Found<V> {
     pub(crate) tier: Option<&'static str>,
     /// Whether the levels above may keep it. What was refused below may be old by now: it goes to the caller only.
     pub(crate) keep: bool,
+    /// For whom the answer is new enough: those who had boarded before the moment at which it was surely right.
+    ///
+    /// The race: `R1: begins a search, store→v1 · W, in another process: store←v2, invalidate, acknowledged · R2: joins
+    /// R1's search · R1: fill refused`. R1 may have v1, since it began before the write was acknowledged; R2 may not.
+    pub(crate) covers: Seat,
 }
+
+/// Everybody.
+pub(crate) const ALL: Seat = Seat::MAX;
 
 /// The stack of copies, or what is left of it from some level down.
 #[async_trait]
@@ -118,12 +144,23 @@ pub(crate) trait Levels<K: Key, V: Value>: Send + Sync + 'static {
 pub(crate) struct Context {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) lifetime: Lifetime,
-    pub(crate) events: Events,
+    pub(crate) events: Arc<Events>,
     /// How many keys a loader is asked for at once.
     pub(crate) batch: usize,
+    pub(crate) consistency: Consistency,
+    /// Whether one of the tiers is shared with other processes.
+    pub(crate) shared: bool,
+    /// For how long a tier of this process serves a copy without asking the shared one.
+    pub(crate) local_ttl: Duration,
 }
 
 impl Context {
+    /// Whom an answer will be new enough for that is asked for now. Where no tier is shared, all writes go through this
+    /// process, which ends the searches that they overtake.
+    pub(crate) fn covered(&self, place: &Place) -> Seat {
+        if self.shared { place.boarded() } else { ALL }
+    }
+
     /// Dates an answer to a question asked at `as_of`.
     pub(crate) fn date<V: Value>(
         &self,
@@ -140,8 +177,10 @@ pub(crate) struct Search<'a, K, V> {
     pub(crate) load: &'a dyn Load<K, V>,
     /// The ttl that the caller wants instead of the cache's.
     pub(crate) ttl: Option<Duration>,
-    /// Ask the store whatever copies there are.
+    /// Ask the store whatever copies there are,
     pub(crate) reload: bool,
+    /// but for a fresh one of a later moment than this: somebody else has just renewed it.
+    pub(crate) unless_newer: Option<Timestamp>,
     /// A tier to be passed over.
     pub(crate) skipped: Option<&'static str>,
 }

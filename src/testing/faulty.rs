@@ -12,7 +12,7 @@ use crate::bounds::{Key, Value};
 use crate::entry::Entry;
 use crate::error::{Error, Result, StoreError};
 use crate::store::{Change, Loader, Saved, Store};
-use crate::tier::{Acquired, Filled, Hold, Lease, Purpose, Tier};
+use crate::tier::{Acquired, Filled, Hold, Host, Lease, Purpose, Tier};
 
 /// A tier or a store with faults: it does what the one inside does, unless told to fail or to take its time.
 #[derive(Clone, Debug)]
@@ -104,6 +104,14 @@ impl<K: Key, V: Value, T: Tier<K, V>> Tier<K, V> for Faulty<T> {
 
     fn is_shared(&self) -> bool {
         self.inner.is_shared()
+    }
+
+    fn attach(&self, host: &Host) -> Result<()> {
+        self.inner.attach(host)
+    }
+
+    fn lease(&self) -> Option<Duration> {
+        self.inner.lease()
     }
 
     async fn get_many(&self, keys: &[K]) -> Result<Vec<Option<Entry<V>>>> {

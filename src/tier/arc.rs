@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Acquired, Filled, Hold, Lease, Lookup, Purpose, Tier};
+use super::{Acquired, Filled, Hold, Host, Lease, Lookup, Purpose, Tier};
 use crate::bounds::{Key, Value};
 use crate::entry::Entry;
 use crate::error::Result;
@@ -16,6 +16,14 @@ impl<K: Key, V: Value, T: Tier<K, V>> Tier<K, V> for Arc<T> {
 
     fn is_shared(&self) -> bool {
         (**self).is_shared()
+    }
+
+    fn attach(&self, host: &Host) -> Result<()> {
+        (**self).attach(host)
+    }
+
+    fn lease(&self) -> Option<Duration> {
+        (**self).lease()
     }
 
     #[inline]

@@ -16,11 +16,14 @@
 
 mod arc;
 mod fenced;
+mod host;
 mod lookup;
 #[cfg(feature = "memory")]
 mod memory;
 #[cfg(feature = "quick-cache")]
 mod quick;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(any(feature = "memory", feature = "quick-cache"))]
 mod room;
 #[cfg(any(feature = "memory", feature = "quick-cache"))]
@@ -29,8 +32,8 @@ mod shares;
 #[doc(hidden)]
 pub mod slot;
 mod stripes;
+mod token;
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::bounds::{Key, Value};
@@ -38,6 +41,7 @@ use crate::entry::Entry;
 use crate::error::Result;
 
 pub use fenced::{Fenced, LocalMap, Stored};
+pub use host::Host;
 pub use lookup::Lookup;
 #[cfg(feature = "memory")]
 pub use memory::{Memory, MemoryBuilder, MokaMap};
@@ -67,17 +71,15 @@ impl Lease {
     }
 }
 
-/// A writer's claim on keys across its store write. Unique in this process and, by its random half, beyond it.
+/// A writer's claim on keys across its store write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Hold(u128);
 
 impl Hold {
-    /// A claim like no other.
+    /// A claim like no other, of this process or any. Its number has 96 bits at the most.
     #[must_use]
     pub fn unique() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
-        let serial = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self(u128::from(fastrand::u64(..)) << 64 | u128::from(serial))
+        Self(token::unique())
     }
 
     /// The number by which tiers know it.
@@ -105,8 +107,8 @@ pub enum Acquired<V> {
     Fresh(Entry<V>),
     /// Load and fill; the old copy, if the tier still has one, comes along.
     Granted(Lease, Option<Entry<V>>),
-    /// Somebody else is loading the key.
-    Busy,
+    /// Somebody else is loading the key, and has the right to for this much longer at the most.
+    Busy(Duration),
     /// Somebody is writing the key: load, but keep nothing.
     Held,
 }
@@ -120,6 +122,8 @@ pub enum Filled {
     Stored,
     /// A write came between; the tier has nothing for the key, or something newer.
     Refused,
+    /// Nothing came between, but the tier cannot keep this: it is too big, or cannot be written.
+    Unfit,
 }
 
 /// A place where copies are kept. See the [module page](self) for its contract.
@@ -138,6 +142,20 @@ pub trait Tier<K: Key, V: Value>: Send + Sync + 'static {
     /// Whether other processes see the same copies.
     fn is_shared(&self) -> bool {
         false
+    }
+
+    /// Called once, when a cache is built on the tier.
+    ///
+    /// # Errors
+    ///
+    /// The tier cannot serve this cache, of kind [`Settings`](crate::ErrorKind::Settings): the cache does not build.
+    fn attach(&self, _host: &Host) -> Result<()> {
+        Ok(())
+    }
+
+    /// How long a lease lives unless it is [renewed](Self::renew). `None`: as long as nothing destroys it.
+    fn lease(&self) -> Option<Duration> {
+        None
     }
 
     /// The copy of `key`, if it can be had without waiting.
@@ -211,7 +229,8 @@ pub trait Tier<K: Key, V: Value>: Send + Sync + 'static {
     fn invalidate_now(&self, _keys: &[K]) {}
 
     /// Claims `keys` for a writer: drops their copies, destroys their leases, and lets nobody fill them until the
-    /// hold is released or published, at the longest for `lifetime`.
+    /// hold is released or published, at the longest for `lifetime`. Asked again with the same hold, it gives the
+    /// writer that much time anew.
     fn hold_many(
         &self,
         keys: &[K],

@@ -18,6 +18,9 @@
 //! The scripts of `tier/redis/scripts` say the same in Lua, and the two are held against each other command by
 //! command. The explorer, the in-process tier of `testing` and the fuzzer run this code itself.
 
+#![allow(clippy::exhaustive_enums, clippy::exhaustive_structs, reason = "not part of the public interface")]
+#![allow(clippy::needless_pass_by_value, reason = "a step takes a state and gives the next")]
+
 use std::hash::Hash;
 
 /// Milliseconds on the server's clock.

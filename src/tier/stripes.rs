@@ -103,9 +103,13 @@ impl Stripe {
         self.of(fingerprint).for_each(|claim| claim.contended = true);
     }
 
-    /// Claims the key. With another live claim on it, both are contended.
+    /// Claims the key, or prolongs the claim. With another live claim on it, both are contended.
     pub(super) fn hold(&mut self, fingerprint: Fingerprint, hold: Hold, ends: Instant, now: Instant) {
         self.drop_ended(now);
+        if let Some(mine) = self.of(fingerprint).find(|claim| claim.hold == hold) {
+            mine.ends = ends;
+            return;
+        }
         self.generation += 1;
         let mut contended = false;
         for other in self.of(fingerprint) {
@@ -189,6 +193,15 @@ mod tests {
         stripe.hold(KEY, second, soon(), now());
         assert!(!stripe.end_hold(KEY, second, now()));
         assert!(!stripe.end_hold(KEY, first, now()));
+    }
+
+    #[test]
+    fn a_hold_is_prolonged_by_its_own_writer_without_being_contended() {
+        let mut stripe = Stripe::default();
+        let hold = Hold::unique();
+        stripe.hold(KEY, hold, now() + Duration::from_secs(1), now());
+        stripe.hold(KEY, hold, soon(), now());
+        assert!(stripe.end_hold(KEY, hold, now() + Duration::from_secs(5)));
     }
 
     #[test]

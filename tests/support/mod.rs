@@ -1,6 +1,13 @@
-//! What several tests share: caches over a fake store, under a clock that the test moves.
+//! What several tests share: caches over a fake store, under a clock that the test moves; real Redis servers, and
+//! a network that fails on demand.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses its own part")]
 
+pub mod command_log;
+pub mod proxy;
+pub mod redis_server;
+pub mod resp;
+
+use std::panic::resume_unwind;
 use std::time::Duration;
 
 use larder::testing::{FakeStore, TestClock};
@@ -16,4 +23,11 @@ pub fn numbers(rows: u64) -> FakeStore<u64, u64> {
 /// The settings most tests want: memory, a minute, no jitter, the paused clock.
 pub fn usual(builder: Builder<u64, u64>) -> Builder<u64, u64> {
     builder.tier(Memory::with_capacity(10_000)).ttl(MINUTE).jitter(0.0).clock(TestClock::new())
+}
+
+/// Does what blocks on a thread of its own. A paused clock stands still meanwhile, while it would leap ahead when
+/// a test waits for a socket: to tokio, such a test is idle.
+pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| resume_unwind(error.into_panic()))
 }

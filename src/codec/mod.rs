@@ -1,0 +1,40 @@
+//! Values and keys as bytes, for tiers outside this process.
+//!
+//! A [`Codec`] turns values into bytes and back; [`Json`] is the default. A [`CacheKey`] writes a key so that no two
+//! keys of a cache are ever written alike.
+
+mod json;
+mod key;
+
+use crate::error::BoxError;
+
+pub use json::Json;
+pub use key::{CacheKey, KeyWriter};
+
+/// How values of type `V` are written for a tier outside this process.
+///
+/// What it reads comes from outside and may be anything: a decoder must answer with an error, never panic.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot write values of type `{V}`",
+    label = "not a codec for these values",
+    note = "with the default codec, derive `serde::Serialize` and `serde::Deserialize` for the value"
+)]
+pub trait Codec<V>: Send + Sync + 'static {
+    /// A number for the format, kept beside every value: bytes in another format are a miss. Numbers below 32 are
+    /// this crate's.
+    fn id(&self) -> u8;
+
+    /// Appends `value` to `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// The format's own. The value is then kept nowhere outside this process.
+    fn encode(&self, value: &V, bytes: &mut Vec<u8>) -> Result<(), BoxError>;
+
+    /// The value that `bytes` are.
+    ///
+    /// # Errors
+    ///
+    /// The format's own. The copy is then as good as missing.
+    fn decode(&self, bytes: &[u8]) -> Result<V, BoxError>;
+}

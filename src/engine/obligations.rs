@@ -1,0 +1,129 @@
+//! Dropping copies later: what a tier could not do when it was asked is owed until it is done.
+//!
+//! Losing a fill costs a load; losing an invalidation leaves a wrong answer until its ttl. So these are kept, newest per
+//! key, and tried again until the tier has done them or the cache is closed.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Engine;
+use super::background::Duty;
+use crate::bounds::{Key, Value};
+use crate::event::Event;
+use crate::levels::Debt;
+use crate::time;
+
+/// The pauses between tries: the first, and the longest.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+/// How many keys are dropped by one call.
+const BATCH: usize = 500;
+
+impl<K: Key, V: Value> Engine<K, V> {
+    /// The copies of `keys` could not be dropped: they will be. Without a runtime there is nobody to do it, and in other
+    /// processes a copy can be as old as its ttl.
+    pub(super) fn owe(&self, keys: &[K]) {
+        self.0.setup.owed.owe(keys);
+        self.events().emit(&Event::Owed { keys: keys.len() });
+        self.see_to_payment();
+    }
+
+    /// The same for all copies.
+    pub(super) fn owe_everything(&self) {
+        self.0.setup.owed.owe_everything();
+        self.events().emit(&Event::Owed { keys: 1 });
+        self.see_to_payment();
+    }
+
+    /// Drops the copies of `keys` at `moment`, in the background, or when the cache is closed before that.
+    pub(super) fn drop_later(&self, keys: Vec<K>, moment: Instant) {
+        let engine = self.clone();
+        let task = async move {
+            _ = time::within(moment, engine.0.background.closing()).await;
+            if engine.drop_copies(&keys).await.is_err() {
+                engine.owe(&keys);
+            }
+        };
+        _ = self.0.background.spawn(Duty::Write, task);
+    }
+
+    fn see_to_payment(&self) {
+        if self.0.paying.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let payer = Payer { engine: self.clone(), at_work: true };
+        let background = Arc::clone(&self.0.background);
+        _ = background.spawn(Duty::Write, async move { payer.pay().await });
+    }
+}
+
+/// The task that pays. With its runtime it may go before its time, and another then begins at the next debt.
+struct Payer<K: Key, V: Value> {
+    engine: Engine<K, V>,
+    at_work: bool,
+}
+
+impl<K: Key, V: Value> Payer<K, V> {
+    async fn pay(mut self) {
+        let Engine(parts) = self.engine.clone();
+        while self.at_work {
+            self.pay_all().await;
+            parts.paying.store(false, Ordering::Release);
+            let left = parts.setup.owed.len();
+            if parts.background.is_closed() {
+                parts.background.leave_copies(left);
+            }
+            // A debt that came after the last look has found this task still at work, and relies on it.
+            self.at_work =
+                left > 0 && !parts.background.is_closed() && !parts.paying.swap(true, Ordering::AcqRel);
+        }
+    }
+
+    /// Until nothing is owed, or the cache is closed.
+    async fn pay_all(&self) {
+        let Engine(parts) = &self.engine;
+        let mut pause = PAUSES.0;
+        while let Some(debt) = parts.setup.owed.next(BATCH) {
+            if self.pay_one(debt).await {
+                pause = PAUSES.0;
+                continue;
+            }
+            if parts.background.is_closed() {
+                return;
+            }
+            let luck = 0.5 + fastrand::f64() / 2.0;
+            _ = time::within(time::from_now(pause.mul_f64(luck)), parts.background.closing()).await;
+            pause = (pause * 2).min(PAUSES.1);
+        }
+    }
+
+    async fn pay_one(&self, debt: Debt<K>) -> bool {
+        let engine = &self.engine;
+        let (done, keys) = match &debt {
+            Debt::Keys(keys) => {
+                let keys: Vec<K> = keys.iter().map(|(key, _)| key.clone()).collect();
+                (engine.drop_copies(&keys).await.is_ok(), keys.len())
+            }
+            Debt::Everything(_) => {
+                let cleared = engine.0.setup.levels.clear().await.is_ok();
+                engine.0.flights.overtake_all();
+                (cleared, 1)
+            }
+        };
+        if done {
+            engine.0.setup.owed.paid(debt);
+            engine.events().emit(&Event::Paid { keys });
+        }
+        done
+    }
+}
+
+impl<K: Key, V: Value> Drop for Payer<K, V> {
+    fn drop(&mut self) {
+        if self.at_work {
+            self.engine.0.paying.store(false, Ordering::Release);
+        }
+    }
+}

@@ -1,0 +1,450 @@
+//! The connections to one server: a few long-held ones that everybody shares, made when they are needed, replaced
+//! when they break, left alone while the server does not answer.
+//!
+//! A pooled connection would cost a round trip at every checkout. A lane is taken out of the pool for good instead, and
+//! carries the commands of many tasks at once.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, LazyLock, Weak};
+use std::time::Duration;
+
+use deadpool_redis::{Manager, Pool, PoolConfig, Runtime, Timeouts};
+use parking_lot::Mutex;
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, Cmd, ConnectionInfo, FromRedisValue, Value};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::breaker::Breaker;
+use super::config::{Credentials, Settings};
+use super::fault::Fault;
+use super::scripts::Name;
+use super::server_clock::ServerClock;
+use crate::event::Event;
+use crate::tier::Host;
+use crate::time::{self, Unanswered};
+
+/// How often a connection is asked for the time while nothing is wrong.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// All connections to one server.
+pub(super) struct Lanes {
+    settings: Settings,
+    info: ConnectionInfo,
+    pool: Mutex<Option<(Option<Credentials>, Pool)>>,
+    lanes: Box<[Mutex<Lane>]>,
+    next: AtomicUsize,
+    breaker: Mutex<Breaker>,
+    probing: AtomicBool,
+    server: Mutex<Option<Arc<Server>>>,
+    hosts: Mutex<Vec<Host>>,
+}
+
+/// One place for a connection.
+enum Lane {
+    Empty,
+    Dialling(watch::Receiver<Option<Result<Link, Fault>>>),
+    Up(Link),
+}
+
+/// A connection and the server at its other end.
+#[derive(Clone)]
+pub(super) struct Link {
+    number: u64,
+    lane: usize,
+    connection: MultiplexedConnection,
+    server: Arc<Server>,
+}
+
+/// One life of a server, from its start to its end.
+#[derive(Debug)]
+pub(super) struct Server {
+    pub(super) incarnation: u32,
+    clock: Mutex<ServerClock>,
+}
+
+impl Server {
+    /// Its time now, the earliest and the latest that it can be.
+    pub(super) fn now(&self) -> (u64, u64) {
+        let (clock, now) = (*self.clock.lock(), micros());
+        (clock.earliest(now), clock.latest(now))
+    }
+}
+
+impl Link {
+    pub(super) fn server(&self) -> &Server {
+        &self.server
+    }
+}
+
+impl Lanes {
+    pub(super) fn new(info: ConnectionInfo, settings: Settings) -> Arc<Self> {
+        Arc::new(Self {
+            info,
+            pool: Mutex::default(),
+            lanes: (0..settings.lanes).map(|_| Mutex::new(Lane::Empty)).collect(),
+            settings,
+            next: AtomicUsize::new(0),
+            breaker: Mutex::default(),
+            probing: AtomicBool::new(false),
+            server: Mutex::default(),
+            hosts: Mutex::default(),
+        })
+    }
+
+    /// Who wants to hear when the server goes away and comes back.
+    pub(super) fn tell(&self, host: &Host) {
+        let mut hosts = self.hosts.lock();
+        hosts.retain(Host::is_alive);
+        hosts.push(host.clone());
+    }
+
+    /// Until when a call that begins now must have its answer.
+    pub(super) fn until(&self) -> Instant {
+        time::from_now(self.settings.deadline)
+    }
+
+    /// A connection that is up, or that comes up before `until`.
+    pub(super) async fn link(self: &Arc<Self>, until: Instant) -> Result<Link, Fault> {
+        if self.breaker.lock().is_open() {
+            self.see_to_probe();
+            return Err(Fault::Away);
+        }
+        let lane = self.next.fetch_add(1, Ordering::Relaxed) % self.lanes.len();
+        let mut coming = match self.look(lane)? {
+            Ok(link) => return Ok(link),
+            Err(coming) => coming,
+        };
+        match time::within(until, coming.wait_for(Option::is_some)).await {
+            Ok(Ok(answer)) => answer.clone().unwrap_or(Err(Fault::Lost)),
+            Ok(Err(_runtime_gone)) => {
+                self.vacate(lane, None);
+                Err(Fault::Lost)
+            }
+            Err(unanswered) => Err(self.silent(unanswered)),
+        }
+    }
+
+    /// The lane's link, or word of the one that is being made.
+    #[allow(clippy::type_complexity, reason = "a link, or what to wait for")]
+    fn look(
+        self: &Arc<Self>,
+        lane: usize,
+    ) -> Result<Result<Link, watch::Receiver<Option<Result<Link, Fault>>>>, Fault> {
+        let mut place = self.lanes[lane].lock();
+        match &*place {
+            Lane::Up(link) => return Ok(Ok(link.clone())),
+            Lane::Dialling(coming) => return Ok(Err(coming.clone())),
+            Lane::Empty => {}
+        }
+        let runtime = Handle::try_current().map_err(|_| Fault::NoRuntime)?;
+        let (word, coming) = watch::channel(None);
+        *place = Lane::Dialling(coming.clone());
+        let lanes = Arc::clone(self);
+        runtime.spawn(async move {
+            let answer = lanes.dial(lane).await;
+            match &answer {
+                Ok(link) => lanes.install(link),
+                Err(_) => {
+                    lanes.vacate(lane, None);
+                    lanes.trip();
+                }
+            }
+            word.send_replace(Some(answer));
+        });
+        Ok(Err(coming))
+    }
+
+    /// One command. The answer must be here before `until`; without one the server becomes suspect.
+    pub(super) async fn ask<A: FromRedisValue>(
+        self: &Arc<Self>,
+        link: &Link,
+        command: &Cmd,
+        until: Instant,
+    ) -> Result<A, Fault> {
+        let mut connection = link.connection.clone();
+        let answer = match time::within(until, command.query_async::<Value>(&mut connection)).await {
+            Ok(answer) => answer.map_err(|error| Fault::of(&error)),
+            Err(unanswered) => return Err(self.silent(unanswered)),
+        };
+        match &answer {
+            Err(Fault::Lost | Fault::Late) => self.vacate(link.lane, Some(link.number)),
+            Err(fault) if !fault.is_about_this_call() => {
+                self.vacate(link.lane, Some(link.number));
+                self.trip();
+            }
+            _ => self.breaker.lock().answered(),
+        }
+        redis::from_redis_value(answer?).map_err(|_| Fault::Odd)
+    }
+
+    /// One script on one key. A server that does not know it gets the text: `EVAL` cannot fail as a `SCRIPT LOAD` and
+    /// another try can, with somebody flushing scripts in between.
+    pub(super) async fn run<A: FromRedisValue>(
+        self: &Arc<Self>,
+        link: &Link,
+        name: Name,
+        key: &[u8],
+        arguments: &[&[u8]],
+        until: Instant,
+    ) -> Result<A, Fault> {
+        let script = name.script();
+        let by_hash = with_arguments(redis::cmd("EVALSHA").arg(&script.hash), key, arguments);
+        match self.ask(link, &by_hash, until).await {
+            Err(Fault::NoScript) => {
+                let by_text = with_arguments(redis::cmd("EVAL").arg(&script.source), key, arguments);
+                self.ask(link, &by_text, until).await
+            }
+            answer => answer,
+        }
+    }
+
+    fn silent(self: &Arc<Self>, unanswered: Unanswered) -> Fault {
+        match unanswered {
+            Unanswered::Late => {
+                let opened = self.breaker.lock().unanswered();
+                if opened {
+                    self.went_away();
+                }
+                Fault::Late
+            }
+            Unanswered::NoTimer => Fault::NoRuntime,
+        }
+    }
+
+    fn trip(self: &Arc<Self>) {
+        let opened = self.breaker.lock().trip();
+        if opened {
+            self.went_away();
+        }
+    }
+
+    /// The server does not answer: its connections are given up, since one that was cut off without a word would stay
+    /// silent for many minutes.
+    fn went_away(self: &Arc<Self>) {
+        for lane in &self.lanes {
+            let mut lane = lane.lock();
+            if matches!(*lane, Lane::Up(_)) {
+                *lane = Lane::Empty;
+            }
+        }
+        self.announce(&Event::TierAway { tier: super::NAME });
+        self.see_to_probe();
+    }
+
+    fn announce(&self, event: &Event<'_>) {
+        let hosts = self.hosts.lock().clone();
+        hosts.iter().for_each(|host| host.emit(event));
+    }
+
+    /// One task tries to connect until it can, or nobody is left to want it.
+    fn see_to_probe(self: &Arc<Self>) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        if self.probing.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let probe = Probe(Arc::downgrade(self));
+        runtime.spawn(async move {
+            while let Some(lanes) = probe.0.upgrade() {
+                let pause = lanes.breaker.lock().next_probe(fastrand::f64());
+                drop(lanes);
+                let Ok(timer) = time::timer(time::from_now(pause)) else { return };
+                timer.await;
+                let Some(lanes) = probe.0.upgrade() else { return };
+                if let Ok(link) = lanes.dial(0).await {
+                    return lanes.install(&link);
+                }
+            }
+        });
+    }
+
+    /// Makes a connection and gets to know the server at its other end.
+    async fn dial(self: &Arc<Self>, lane: usize) -> Result<Link, Fault> {
+        match time::within(time::from_now(self.settings.connect_deadline), self.dial_at_leisure(lane)).await {
+            Ok(link) => link,
+            Err(Unanswered::Late) => Err(Fault::Unreachable("it took too long".to_owned())),
+            Err(Unanswered::NoTimer) => Err(Fault::NoRuntime),
+        }
+    }
+
+    async fn dial_at_leisure(self: &Arc<Self>, lane: usize) -> Result<Link, Fault> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let pool = self.pool().await?;
+        let pooled = pool.get().await.map_err(|error| unreachable(&error))?;
+        let mut connection = deadpool_redis::Connection::take(pooled);
+        // A server that is still loading its data refuses this, and is not there yet.
+        let pong = redis::cmd("PING").query_async::<Value>(&mut connection).await;
+        pong.map_err(|error| Fault::of(&error))?;
+        let incarnation = match self.settings.trust_restarts {
+            true => 0,
+            false => incarnation(&mut connection).await?,
+        };
+        let sample = sample(&mut connection).await?;
+        let server = self.meet(incarnation, sample);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        Ok(Link { number, lane, connection, server })
+    }
+
+    /// The pool for the credentials of the hour. It only makes connections: lanes are taken out of it for good.
+    async fn pool(&self) -> Result<Pool, Fault> {
+        let credentials = match &self.settings.credentials {
+            Some(ask) => Some(ask().await.map_err(|_| Fault::Credentials)?),
+            None => None,
+        };
+        let mut current = self.pool.lock();
+        if let Some((theirs, pool)) = &*current
+            && *theirs == credentials
+        {
+            return Ok(pool.clone());
+        }
+        let pool = self.new_pool(credentials.as_ref())?;
+        *current = Some((credentials, pool.clone()));
+        Ok(pool)
+    }
+
+    fn new_pool(&self, credentials: Option<&Credentials>) -> Result<Pool, Fault> {
+        let mut info = self.info.clone();
+        if let Some(Credentials { username, password }) = credentials {
+            let mut settings = info.redis_settings().clone().set_password(password);
+            if let Some(username) = username {
+                settings = settings.set_username(username);
+            }
+            info = info.set_redis_settings(settings);
+        }
+        let patience = Some(self.settings.connect_deadline);
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(patience)
+            .set_response_timeout(None) // every call has a deadline of its own
+            .set_pipeline_buffer_size(1_024);
+        let manager = Manager::new_with_config(info, config).map_err(|error| Fault::of(&error))?;
+        let limits = PoolConfig {
+            max_size: self.lanes.len() + 2,
+            timeouts: Timeouts { wait: patience, create: patience, recycle: patience },
+            ..PoolConfig::default()
+        };
+        Pool::builder(manager).config(limits).runtime(Runtime::Tokio1).build().map_err(|_| Fault::NoRuntime)
+    }
+
+    /// The server of a new connection: the one that the other lanes know, or a new life of it.
+    fn meet(&self, incarnation: u32, (before, at, after): (i64, i64, i64)) -> Arc<Server> {
+        let mut known = self.server.lock();
+        match &*known {
+            Some(server) if server.incarnation == incarnation => {
+                let mut clock = server.clock.lock();
+                *clock = clock.with(before, at, after);
+                Arc::clone(server)
+            }
+            _ => {
+                let clock = Mutex::new(ServerClock::new(before, at, after));
+                let server = Arc::new(Server { incarnation, clock });
+                let changed = known.replace(Arc::clone(&server)).is_some();
+                drop(known);
+                if changed {
+                    self.announce(&Event::Restarted { tier: super::NAME });
+                }
+                server
+            }
+        }
+    }
+
+    fn install(self: &Arc<Self>, link: &Link) {
+        *self.lanes[link.lane].lock() = Lane::Up(link.clone());
+        let healed = self.breaker.lock().heal();
+        if healed {
+            self.announce(&Event::TierBack { tier: super::NAME });
+        }
+        self.keep_time(link.lane, link.number);
+    }
+
+    /// Empties a lane, if the link of this `number` is still on it; without one, if no link has come.
+    fn vacate(&self, lane: usize, number: Option<u64>) {
+        let mut lane = self.lanes[lane].lock();
+        let is_it = match &*lane {
+            Lane::Up(link) => Some(link.number) == number,
+            Lane::Dialling(_) => number.is_none(),
+            Lane::Empty => false,
+        };
+        if is_it {
+            *lane = Lane::Empty;
+        }
+    }
+
+    /// Asks for the server's time now and then, as long as the link is in use.
+    fn keep_time(self: &Arc<Self>, lane: usize, number: u64) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        let lanes = Arc::downgrade(self);
+        runtime.spawn(async move {
+            loop {
+                let Ok(timer) = time::timer(time::from_now(HEARTBEAT)) else { return };
+                timer.await;
+                let Some(lanes) = lanes.upgrade() else { return };
+                let Some(link) = lanes.still_up(lane, number) else { return };
+                let before = micros();
+                let asked = redis::cmd("TIME");
+                if let Ok((secs, micro)) = lanes.ask::<(i64, i64)>(&link, &asked, lanes.until()).await {
+                    let mut clock = link.server.clock.lock();
+                    *clock = clock.with(before, secs * 1_000_000 + micro, micros());
+                }
+            }
+        });
+    }
+
+    fn still_up(&self, lane: usize, number: u64) -> Option<Link> {
+        match &*self.lanes[lane].lock() {
+            Lane::Up(link) if link.number == number => Some(link.clone()),
+            _ => None,
+        }
+    }
+}
+
+/// The probe that is under way. With its runtime it may go before its time, and another must then begin.
+struct Probe(Weak<Lanes>);
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        if let Some(lanes) = self.0.upgrade() {
+            lanes.probing.store(false, Ordering::Release);
+        }
+    }
+}
+
+fn with_arguments(command: &mut Cmd, key: &[u8], arguments: &[&[u8]]) -> Cmd {
+    command.arg(1).arg(key).arg(arguments).to_owned()
+}
+
+fn unreachable(error: &deadpool_redis::PoolError) -> Fault {
+    match error {
+        deadpool_redis::PoolError::Backend(error) => match Fault::of(error) {
+            Fault::Lost => Fault::Unreachable(match error.is_connection_refusal() {
+                true => "it was refused".to_owned(),
+                false => error.category().to_owned(),
+            }),
+            fault => fault,
+        },
+        _ => Fault::Unreachable("it took too long".to_owned()),
+    }
+}
+
+/// Eight hexadecimal digits of the number that a server gives itself when it starts.
+async fn incarnation(connection: &mut MultiplexedConnection) -> Result<u32, Fault> {
+    let about: String =
+        redis::cmd("INFO").arg("server").query_async(connection).await.map_err(|error| Fault::of(&error))?;
+    let run_id = about.lines().find_map(|line| line.strip_prefix("run_id:")).ok_or(Fault::Odd)?;
+    let digits = run_id.get(..8).ok_or(Fault::Odd)?;
+    u32::from_str_radix(digits, 16).map_err(|_| Fault::Odd)
+}
+
+/// Our time before, the server's, ours after, in microseconds.
+async fn sample(connection: &mut MultiplexedConnection) -> Result<(i64, i64, i64), Fault> {
+    let before = micros();
+    let time = redis::cmd("TIME").query_async::<(i64, i64)>(connection).await;
+    let (secs, micro) = time.map_err(|error| Fault::of(&error))?;
+    Ok((before, secs * 1_000_000 + micro, micros()))
+}
+
+/// Our own time, for comparing with servers'.
+fn micros() -> i64 {
+    static ORIGIN: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
+    i64::try_from(ORIGIN.elapsed().as_micros()).unwrap_or(i64::MAX)
+}

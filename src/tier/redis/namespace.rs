@@ -1,0 +1,650 @@
+//! One namespace of a server as a tier: entries to bytes and back, the slot's commands as scripts.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use redis::Value as Answer;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use super::envelope::Envelope;
+use super::fault::Fault;
+use super::keys::{self, Name};
+use super::lanes::Link;
+use super::recent::Recent;
+use super::scripts::Name as Script;
+use super::{NAME, Redis, layout};
+use crate::bounds::{Key, Value};
+use crate::codec::{CacheKey, Codec, Json};
+use crate::entry::Entry;
+use crate::error::{BoxError, Error, ErrorKind, Result};
+use crate::event::Event;
+use crate::tier::slot::{Kept, LAST, Millis};
+use crate::tier::{Acquired, Filled, Hold, Host, Lease, Purpose, Tier, token};
+use crate::time::{Clock, SystemClock, Timestamp};
+
+/// How long a lease lives unless it is renewed.
+const LEASE: Duration = Duration::from_secs(5);
+/// The biggest value, in bytes as it is written.
+const MAX_VALUE: usize = 1024 * 1024;
+/// How many keys are asked for in one message.
+const BATCH: usize = 500;
+
+/// A tier in a [`Redis`], made by [`Redis::namespace`]. For one cache.
+///
+/// Values are written by a [`Codec`], [`Json`] unless another is given, in an envelope that says whose they are. A copy
+/// that is damaged, another key's, too big, or of a schema that is not accepted, is a miss and a count.
+pub struct Namespace<V, C = Json>(Arc<Inner<V, C>>);
+
+struct Inner<V, C> {
+    redis: Redis,
+    name: String,
+    codec: C,
+    schema: u32,
+    accepted: Vec<(u32, Upgrade<V, C>)>,
+    lease: Duration,
+    replica_lag: Duration,
+    max_value: usize,
+    host: OnceLock<Host>,
+    recent: Mutex<Recent>,
+    /// The incarnation of the server that was spoken to last, and one above all that it can be before that.
+    incarnation: AtomicU64,
+}
+
+/// Reads a value of an older schema.
+type Upgrade<V, C> = Arc<dyn Fn(&C, &[u8]) -> Result<V, BoxError> + Send + Sync>;
+
+impl<V> Namespace<V> {
+    pub(super) fn new(redis: Redis, name: &str) -> Self {
+        Self(Arc::new(Inner {
+            redis,
+            name: name.to_owned(),
+            codec: Json,
+            schema: 1,
+            accepted: Vec::new(),
+            lease: LEASE,
+            replica_lag: Duration::ZERO,
+            max_value: MAX_VALUE,
+            host: OnceLock::new(),
+            recent: Mutex::default(),
+            incarnation: AtomicU64::new(u64::MAX),
+        }))
+    }
+}
+
+impl<V, C> Namespace<V, C> {
+    /// Writes values in another way than as JSON. Forgets what was [accepted](Self::accepts) before.
+    #[must_use]
+    pub fn codec<D: Codec<V>>(self, codec: D) -> Namespace<V, D> {
+        self.change(|old| Inner {
+            redis: old.redis,
+            name: old.name,
+            codec,
+            schema: old.schema,
+            accepted: Vec::new(),
+            lease: old.lease,
+            replica_lag: old.replica_lag,
+            max_value: old.max_value,
+            host: old.host,
+            recent: old.recent,
+            incarnation: old.incarnation,
+        })
+    }
+
+    /// The number of the value's schema: raise it when copies of the old form can no longer be read, or would be read
+    /// wrongly. Default: 1.
+    #[must_use]
+    pub fn schema(self, number: u32) -> Self {
+        self.change(|old| Inner { schema: number, ..old })
+    }
+
+    /// Also reads copies of an older schema. While two versions of a service run side by side, the new one then serves
+    /// what the old one has kept; the old one loads what the new one has kept, once for each such key.
+    ///
+    /// ```
+    /// # use larder::{Redis, tier::redis::Namespace};
+    /// #[derive(Clone, serde::Serialize, serde::Deserialize)]
+    /// struct User { name: String, admin: bool }
+    ///
+    /// #[derive(serde::Serialize, serde::Deserialize)]
+    /// struct UserV1 { name: String }
+    ///
+    /// let redis = Redis::new("redis://127.0.0.1")?;
+    /// let users: Namespace<User> =
+    ///     redis.namespace("user").schema(2).accepts(1, |old: UserV1| User { name: old.name, admin: false });
+    /// # Ok::<(), larder::Error>(())
+    /// ```
+    #[must_use]
+    pub fn accepts<Old>(self, schema: u32, upgrade: impl Fn(Old) -> V + Send + Sync + 'static) -> Self
+    where
+        C: Codec<Old>,
+    {
+        let upgrade: Upgrade<V, C> = Arc::new(move |codec, bytes| codec.decode(bytes).map(&upgrade));
+        self.change(|mut old| {
+            old.accepted.push((schema, upgrade));
+            old
+        })
+    }
+
+    /// How long the right to load a key lasts unless it is renewed, which is done at half of it while a load runs. So
+    /// long a key is left alone after its loader has died, and so long readers in other processes wait for a load at
+    /// the most. Default: 5 seconds.
+    #[must_use]
+    pub fn lease(self, lease: Duration) -> Self {
+        self.change(|old| Inner { lease, ..old })
+    }
+
+    /// How far what loads read from may be behind what writes write to, where that is a database replica: so long
+    /// nothing is kept after a write. Default: not at all, loads read what was written.
+    #[must_use]
+    pub fn replica_lag(self, lag: Duration) -> Self {
+        self.change(|old| Inner { replica_lag: lag, ..old })
+    }
+
+    /// The biggest value that is kept, in bytes as it is written. Bigger ones go to their readers only, and may be kept
+    /// by the tiers above. Default: 1 MiB.
+    #[must_use]
+    pub fn max_value(self, bytes: usize) -> Self {
+        self.change(|old| Inner { max_value: bytes, ..old })
+    }
+
+    /// Changes the settings. Nobody else has the tier yet: handles are only shared once a cache is built on it.
+    fn change<D>(self, change: impl FnOnce(Inner<V, C>) -> Inner<V, D>) -> Namespace<V, D> {
+        match Arc::try_unwrap(self.0) {
+            Ok(inner) => Namespace(Arc::new(change(inner))),
+            Err(_) => unreachable!(
+                "a namespace is shared by the tasks of a cache only, and cannot be taken out of one"
+            ),
+        }
+    }
+}
+
+/// A conversation with the server about some keys: one link, one deadline.
+struct Call {
+    link: Link,
+    until: Instant,
+}
+
+impl<V: Value, C: Codec<V>> Inner<V, C> {
+    async fn call(self: &Arc<Self>) -> Result<Call, Fault> {
+        let until = self.redis.0.until();
+        let link = self.redis.0.link(until).await?;
+        self.recognise(&link);
+        Ok(Call { link, until })
+    }
+
+    async fn run<A: redis::FromRedisValue>(
+        &self,
+        call: &Call,
+        script: Script,
+        name: &Name,
+        arguments: &[&[u8]],
+    ) -> Result<A, Fault> {
+        self.redis.0.run(&call.link, script, name.redis.as_bytes(), arguments, call.until).await
+    }
+
+    fn name<K: CacheKey>(&self, key: &K) -> Name {
+        Name::of(&self.name, key)
+    }
+
+    fn emit(&self, event: &Event<'_>) {
+        if let Some(host) = self.host.get() {
+            host.emit(event);
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        match self.host.get() {
+            Some(host) => host.clock().now(),
+            None => own_clock().now(),
+        }
+    }
+
+    /// Notices when the server is another than before, and sends it the last invalidations again.
+    fn recognise(self: &Arc<Self>, link: &Link) {
+        let new = u64::from(link.server().incarnation);
+        let old = self.incarnation.swap(new, Ordering::AcqRel);
+        if old == new || old == u64::MAX {
+            return;
+        }
+        let names = self.recent.lock().names(Instant::now());
+        let (Ok(runtime), false) = (Handle::try_current(), names.is_empty()) else { return };
+        let namespace = Arc::clone(self);
+        runtime.spawn(async move {
+            let hold_off = millis(namespace.replica_lag).to_string();
+            for name in names {
+                let until = namespace.redis.0.until();
+                let Ok(link) = namespace.redis.0.link(until).await else { return };
+                let arguments: &[&[u8]] = &[hold_off.as_bytes()];
+                let lanes = &namespace.redis.0;
+                _ = lanes.run::<String>(&link, Script::Invalidate, name.as_bytes(), arguments, until).await;
+            }
+        });
+    }
+
+    /// The copies of some names, in their order.
+    async fn read(self: &Arc<Self>, names: &[Name]) -> Result<Vec<Option<Entry<V>>>, Fault> {
+        let mut again = true;
+        loop {
+            let call = self.call().await?;
+            let answer = match names {
+                [one] => {
+                    let command = redis::cmd("GET").arg(&one.redis).to_owned();
+                    let answer = self.redis.0.ask::<Answer>(&call.link, &command, call.until).await;
+                    answer.map(|answer| vec![answer])
+                }
+                many => {
+                    let mut command = redis::cmd("MGET");
+                    many.iter().for_each(|name| _ = command.arg(&name.redis));
+                    self.redis.0.ask::<Vec<Answer>>(&call.link, &command, call.until).await
+                }
+            };
+            return match answer {
+                Ok(answers) if answers.len() != names.len() => Err(Fault::Odd),
+                Ok(answers) => Ok(names
+                    .iter()
+                    .zip(&answers)
+                    .map(|(name, answer)| self.entry(&call, name, answer))
+                    .collect()),
+                // The server was restarted since the last command: nothing is wrong now.
+                Err(Fault::Lost) if std::mem::take(&mut again) => continue,
+                // Another kind of value stands there; alone, it makes an error of what is a miss among others.
+                Err(Fault::Refused(code)) if code == "WRONGTYPE" => {
+                    self.emit(&Event::Unreadable { tier: NAME });
+                    Ok(vec![None])
+                }
+                Err(fault) => Err(fault),
+            };
+        }
+    }
+
+    fn entry(&self, call: &Call, name: &Name, answer: &Answer) -> Option<Entry<V>> {
+        match answer {
+            Answer::Nil => None,
+            Answer::BulkString(bytes) => match layout::copy(bytes) {
+                Some(kept) => self.open(call, name, &kept),
+                None => {
+                    if layout::decode(bytes).is_none() {
+                        self.emit(&Event::Unreadable { tier: NAME });
+                    }
+                    None
+                }
+            },
+            _ => {
+                self.emit(&Event::Unreadable { tier: NAME });
+                None
+            }
+        }
+    }
+
+    /// The entry that a copy holds, if it is one of ours and may still be used.
+    fn open(&self, call: &Call, name: &Name, kept: &Kept<Cow<'_, [u8]>>) -> Option<Entry<V>> {
+        // A copy of an earlier life of the server may have been invalidated in the part of it that was lost.
+        if token::incarnation(kept.id.0) != call.link.server().incarnation {
+            self.emit(&Event::Outlived { tier: NAME });
+            return None;
+        }
+        let Some(value) = self.decode(name, &kept.body) else {
+            self.emit(&Event::Unreadable { tier: NAME });
+            return None;
+        };
+        let (_, server_now) = call.link.server().now();
+        let now = self.now();
+        let here = |moment: Millis| match moment {
+            LAST => Timestamp::NEVER,
+            _ if moment >= server_now => now.after(Duration::from_millis(moment - server_now)),
+            _ => now.before(Duration::from_millis(server_now - moment)),
+        };
+        Some(Entry::new(value, here(kept.as_of), here(kept.fresh_until), here(kept.expires_at)))
+    }
+
+    fn decode(&self, name: &Name, body: &[u8]) -> Option<Option<V>> {
+        let envelope = Envelope::open(body)?;
+        if envelope.key != name.echo()
+            || envelope.codec != self.codec.id()
+            || envelope.payload.len() > self.max_value
+        {
+            return None;
+        }
+        let upgrade = self.accepted.iter().find(|(schema, _)| *schema == envelope.schema);
+        match (envelope.schema == self.schema, upgrade) {
+            _ if envelope.absent => Some(None),
+            (true, _) => self.codec.decode(envelope.payload).ok().map(Some),
+            (false, Some((_, upgrade))) => upgrade(&self.codec, envelope.payload).ok().map(Some),
+            (false, None) => None,
+        }
+    }
+
+    /// The bytes of a value; `None` when they are too many, or there are none.
+    fn encode(&self, name: &Name, value: Option<&V>) -> Option<Vec<u8>> {
+        let write = value.map(|value| |bytes: &mut Vec<u8>| self.codec.encode(value, bytes));
+        let sealed = Envelope::seal(self.schema, self.codec.id(), name.echo(), write).ok().flatten();
+        let sealed = sealed
+            .filter(|bytes| Envelope::open(bytes).is_some_and(|whole| whole.payload.len() <= self.max_value));
+        if sealed.is_none() {
+            self.emit(&Event::Unfit { tier: NAME });
+        }
+        sealed
+    }
+
+    /// The times of an entry as a script takes them: as of when, for how long fresh, for how long at all.
+    fn life(&self, call: &Call, entry: &Entry<V>) -> [String; 3] {
+        let (server_now, _) = call.link.server().now();
+        let as_of = server_now.saturating_sub(millis(self.now().since(entry.as_of())));
+        let span = |until: Timestamp| match until {
+            Timestamp::NEVER => LAST,
+            _ => millis(until.since(entry.as_of())),
+        };
+        [as_of, span(entry.fresh_until()), span(entry.expires_at())].map(|number| number.to_string())
+    }
+
+    async fn acquire_one(
+        self: &Arc<Self>,
+        call: &Call,
+        name: &Name,
+        purpose: Purpose,
+    ) -> Result<Acquired<V>, Fault> {
+        match self.try_acquire(call, name, purpose).await? {
+            // What the script takes for a fresh copy cannot be read here: load, and put a readable one in its place.
+            None => Ok(self.try_acquire(call, name, Purpose::Renew).await?.unwrap_or(Acquired::Held)),
+            Some(acquired) => Ok(acquired),
+        }
+    }
+
+    async fn try_acquire(
+        &self,
+        call: &Call,
+        name: &Name,
+        purpose: Purpose,
+    ) -> Result<Option<Acquired<V>>, Fault> {
+        let number = token::placed(token::unique(), call.link.server().incarnation);
+        let lease = millis(self.lease).max(1).to_string();
+        let renew: &[u8] = if purpose == Purpose::Renew { b"1" } else { b"0" };
+        let arguments: &[&[u8]] = &[&number.to_be_bytes(), lease.as_bytes(), renew];
+        let answer: Vec<Answer> = self.run(call, Script::Acquire, name, arguments).await?;
+        let (Some(Answer::BulkString(word)), more) = (answer.first(), answer.get(2)) else {
+            return Err(Fault::Odd);
+        };
+        let copy = || more.and_then(|more| self.entry(call, name, &filled(more)));
+        Ok(match word.as_slice() {
+            b"fresh" => copy().map(Acquired::Fresh),
+            b"granted" => Some(Acquired::Granted(Lease::new(number), copy())),
+            b"taken" => {
+                self.emit(&Event::LeaseTakenOver { tier: NAME });
+                Some(Acquired::Granted(Lease::new(number), copy()))
+            }
+            b"busy" => {
+                let Some(Answer::BulkString(left)) = more else { return Err(Fault::Odd) };
+                Some(Acquired::Busy(Duration::from_millis(layout::number(left).ok_or(Fault::Odd)?)))
+            }
+            b"held" => Some(Acquired::Held),
+            _ => return Err(Fault::Odd),
+        })
+    }
+
+    async fn fill_one(
+        self: &Arc<Self>,
+        call: &Call,
+        name: &Name,
+        lease: Lease,
+        entry: &Entry<V>,
+    ) -> Result<Filled, Fault> {
+        let number = lease.number();
+        // A lease of an earlier life of the server may have come back with a snapshot, after the write that destroyed it.
+        if token::incarnation(number) != call.link.server().incarnation {
+            return Ok(Filled::Refused);
+        }
+        let Some(body) = self.encode(name, entry.value()) else {
+            let arguments: &[&[u8]] = &[&number.to_be_bytes(), b"0"];
+            let answer: String = self.run(call, Script::Abandon, name, arguments).await?;
+            return Ok(if answer == "done" { Filled::Unfit } else { Filled::Refused });
+        };
+        let [as_of, fresh, total] = self.life(call, entry);
+        let arguments: &[&[u8]] =
+            &[&number.to_be_bytes(), as_of.as_bytes(), fresh.as_bytes(), total.as_bytes(), &body];
+        let answer: String = self.run(call, Script::Fill, name, arguments).await?;
+        Ok(if answer == "stored" { Filled::Stored } else { Filled::Refused })
+    }
+
+    /// One script for each key, all under way at once; every key must succeed.
+    async fn for_each<K: CacheKey + Sync>(
+        self: &Arc<Self>,
+        keys: &[K],
+        script: Script,
+        arguments: impl Fn(&Link) -> Vec<Vec<u8>>,
+    ) -> Result<Vec<String>, Fault> {
+        let mut again = true;
+        loop {
+            let call = self.call().await?;
+            let arguments = arguments(&call.link);
+            let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
+            let names: Vec<Name> = keys.iter().map(|key| self.name(key)).collect();
+            let answers =
+                join_all(names.iter().map(|name| self.run::<String>(&call, script, name, &arguments)));
+            match answers.await.into_iter().collect() {
+                // All of these scripts can be sent twice.
+                Err(Fault::Lost) if std::mem::take(&mut again) => continue,
+                answers => return answers,
+            }
+        }
+    }
+
+    async fn end_hold<K: CacheKey + Sync>(self: &Arc<Self>, keys: &[K], hold: Hold) -> Result<(), Fault> {
+        let answers =
+            self.for_each(keys, Script::Release, |link| vec![self.mine(hold, link), self.hold_off()]);
+        for answer in answers.await? {
+            if answer == "lost" {
+                self.emit(&Event::HoldLost { tier: NAME });
+            }
+        }
+        self.note(keys);
+        Ok(())
+    }
+
+    /// A hold's token in the server's present life.
+    fn mine(&self, hold: Hold, link: &Link) -> Vec<u8> {
+        token::placed(hold.number(), link.server().incarnation).to_be_bytes().to_vec()
+    }
+
+    fn hold_off(&self) -> Vec<u8> {
+        millis(self.replica_lag).to_string().into_bytes()
+    }
+
+    /// Remembers what was dropped, for a server that may forget it.
+    fn note<K: CacheKey>(&self, keys: &[K]) {
+        let (now, mut recent) = (Instant::now(), self.recent.lock());
+        keys.iter().for_each(|key| recent.note(self.name(key).redis, now));
+    }
+
+    async fn drop_all(self: &Arc<Self>) -> Result<(), Fault> {
+        let pattern = keys::pattern(&self.name);
+        let mut cursor = 0_u64;
+        loop {
+            let call = self.call().await?;
+            let scan =
+                redis::cmd("SCAN").arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(1_000).to_owned();
+            let (next, names): (u64, Vec<Vec<u8>>) = self.redis.0.ask(&call.link, &scan, call.until).await?;
+            let hold_off = self.hold_off();
+            let arguments: &[&[u8]] = &[&hold_off];
+            let drops = names.iter().map(|name| {
+                self.redis.0.run::<String>(&call.link, Script::Invalidate, name, arguments, call.until)
+            });
+            join_all(drops).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+            cursor = next;
+            if cursor == 0 {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl<K: Key + CacheKey, V: Value, C: Codec<V>> Tier<K, V> for Namespace<V, C> {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    fn attach(&self, host: &Host) -> Result<()> {
+        if !keys::is_namespace(&self.0.name) {
+            return Err(Error::new(
+                ErrorKind::Settings,
+                "the name of a namespace is 1 to 64 of the characters `a-z A-Z 0-9 _ - .`",
+            ));
+        }
+        if self.0.lease.is_zero() {
+            return Err(Error::new(ErrorKind::Settings, "`lease` is zero: no load could ever be kept"));
+        }
+        if self.0.host.set(host.clone()).is_err() {
+            return Err(Error::new(
+                ErrorKind::Settings,
+                "a namespace serves one cache; make another for another",
+            ));
+        }
+        self.0.redis.0.tell(host);
+        Ok(())
+    }
+
+    fn lease(&self) -> Option<Duration> {
+        Some(self.0.lease)
+    }
+
+    async fn get_many(&self, keys: &[K]) -> Result<Vec<Option<Entry<V>>>> {
+        let names: Vec<Name> = keys.iter().map(|key| self.0.name(key)).collect();
+        let mut copies = Vec::with_capacity(names.len());
+        for names in names.chunks(BATCH) {
+            copies.extend(self.0.read(names).await?);
+        }
+        Ok(copies)
+    }
+
+    async fn acquire(&self, key: &K, purpose: Purpose) -> Result<Acquired<V>> {
+        let call = self.0.call().await?;
+        Ok(self.0.acquire_one(&call, &self.0.name(key), purpose).await?)
+    }
+
+    async fn acquire_many(&self, keys: &[K], purpose: Purpose) -> Result<Vec<Acquired<V>>> {
+        let call = self.0.call().await?;
+        let names: Vec<Name> = keys.iter().map(|key| self.0.name(key)).collect();
+        let answers = join_all(names.iter().map(|name| self.0.acquire_one(&call, name, purpose)));
+        Ok(answers.await.into_iter().collect::<Result<_, _>>()?)
+    }
+
+    async fn fill(&self, key: &K, lease: Lease, entry: &Entry<V>) -> Result<Filled> {
+        let call = self.0.call().await?;
+        Ok(self.0.fill_one(&call, &self.0.name(key), lease, entry).await?)
+    }
+
+    async fn fill_many(&self, fills: &[(&K, Lease, &Entry<V>)]) -> Result<Vec<Filled>> {
+        let call = self.0.call().await?;
+        let names: Vec<Name> = fills.iter().map(|(key, ..)| self.0.name(*key)).collect();
+        let answers = join_all(
+            names
+                .iter()
+                .zip(fills)
+                .map(|(name, (_, lease, entry))| self.0.fill_one(&call, name, *lease, entry)),
+        );
+        Ok(answers.await.into_iter().collect::<Result<_, _>>()?)
+    }
+
+    async fn renew(&self, key: &K, lease: Lease) -> Result<()> {
+        let call = self.0.call().await?;
+        let time = millis(self.0.lease).max(1).to_string();
+        let arguments: &[&[u8]] = &[&lease.number().to_be_bytes(), time.as_bytes()];
+        self.0.run::<String>(&call, Script::Renew, &self.0.name(key), arguments).await?;
+        Ok(())
+    }
+
+    async fn abandon(&self, key: &K, lease: Lease, back_off: Duration) -> Result<()> {
+        let call = self.0.call().await?;
+        let time = millis(back_off).to_string();
+        let arguments: &[&[u8]] = &[&lease.number().to_be_bytes(), time.as_bytes()];
+        self.0.run::<String>(&call, Script::Abandon, &self.0.name(key), arguments).await?;
+        Ok(())
+    }
+
+    async fn invalidate_many(&self, keys: &[K]) -> Result<()> {
+        for keys in keys.chunks(BATCH) {
+            self.0.for_each(keys, Script::Invalidate, |_| vec![self.0.hold_off()]).await?;
+            self.0.note(keys);
+        }
+        Ok(())
+    }
+
+    async fn hold_many(&self, keys: &[K], hold: Hold, lifetime: Duration) -> Result<()> {
+        let life = millis(lifetime).max(1).to_string().into_bytes();
+        for keys in keys.chunks(BATCH) {
+            let arguments = |link: &Link| vec![self.0.mine(hold, link), life.clone()];
+            for answer in self.0.for_each(keys, Script::Hold, arguments).await? {
+                if answer == "contended" {
+                    self.0.emit(&Event::HoldContended { tier: NAME });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn release_many(&self, keys: &[K], hold: Hold) -> Result<()> {
+        for keys in keys.chunks(BATCH) {
+            self.0.end_hold(keys, hold).await?;
+        }
+        Ok(())
+    }
+
+    async fn publish(&self, key: &K, hold: Hold, entry: &Entry<V>) -> Result<Filled> {
+        let name = self.0.name(key);
+        let Some(body) = self.0.encode(&name, entry.value()) else {
+            self.0.end_hold(std::slice::from_ref(key), hold).await?;
+            return Ok(Filled::Unfit);
+        };
+        let call = self.0.call().await?;
+        let [as_of, fresh, total] = self.0.life(&call, entry);
+        let (mine, hold_off) = (self.0.mine(hold, &call.link), self.0.hold_off());
+        let arguments: &[&[u8]] =
+            &[&mine, as_of.as_bytes(), fresh.as_bytes(), total.as_bytes(), &hold_off, &body];
+        let answer: String = self.0.run(&call, Script::Publish, &name, arguments).await?;
+        if answer == "lost" {
+            self.0.emit(&Event::HoldLost { tier: NAME });
+        }
+        self.0.note(std::slice::from_ref(key));
+        Ok(if answer == "stored" { Filled::Stored } else { Filled::Refused })
+    }
+
+    async fn clear(&self) -> Result<()> {
+        Ok(self.0.drop_all().await?)
+    }
+}
+
+impl<V, C> fmt::Debug for Namespace<V, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Namespace")
+            .field("name", &self.0.name)
+            .field("schema", &self.0.schema)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An empty string in a script's answer stands for nothing.
+fn filled(answer: &Answer) -> Answer {
+    match answer {
+        Answer::BulkString(bytes) if bytes.is_empty() => Answer::Nil,
+        other => other.clone(),
+    }
+}
+
+fn millis(duration: Duration) -> Millis {
+    u64::try_from(duration.as_millis()).unwrap_or(LAST).min(LAST)
+}
+
+/// The clock of a tier that no cache has been built on.
+fn own_clock() -> &'static SystemClock {
+    static CLOCK: OnceLock<SystemClock> = OnceLock::new();
+    CLOCK.get_or_init(SystemClock::new)
+}

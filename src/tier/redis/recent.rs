@@ -1,0 +1,56 @@
+//! The last invalidations, to be sent again to a server that has come back from the past.
+//!
+//! A server restarted from a snapshot, or taken over from, may have lost what it had acknowledged last. What every
+//! process invalidated lately it then invalidates once more.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How long an invalidation is remembered.
+const MEMORY: Duration = Duration::from_secs(60);
+/// How many are, at the most; the oldest goes first.
+const MOST: usize = 4_096;
+
+/// The names of the keys that were invalidated lately, oldest first.
+#[derive(Debug, Default)]
+pub(super) struct Recent(VecDeque<(Instant, String)>);
+
+impl Recent {
+    pub(super) fn note(&mut self, name: String, now: Instant) {
+        while self.0.len() >= MOST || self.0.front().is_some_and(|(at, _)| now - *at > MEMORY) {
+            self.0.pop_front();
+        }
+        self.0.push_back((now, name));
+    }
+
+    pub(super) fn names(&self, now: Instant) -> Vec<String> {
+        self.0.iter().filter(|(at, _)| now - *at <= MEMORY).map(|(_, name)| name.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_minute_is_remembered() {
+        let begin = Instant::now();
+        let mut recent = Recent::default();
+        for second in 0..100 {
+            recent.note(second.to_string(), begin + Duration::from_secs(second));
+        }
+        let names = recent.names(begin + Duration::from_secs(100));
+        assert_eq!((names.first().map(String::as_str), names.len()), (Some("40"), 60));
+    }
+
+    #[test]
+    fn it_does_not_grow_without_bound() {
+        let mut recent = Recent::default();
+        for n in 0..2 * MOST {
+            recent.note(n.to_string(), Instant::now());
+        }
+        assert_eq!(recent.0.len(), MOST);
+    }
+}

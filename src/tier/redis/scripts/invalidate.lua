@@ -1,0 +1,3 @@
+-- ARGV: hold_off
+drop_copy((live_holds()), tonumber(ARGV[1]))
+return 'done'

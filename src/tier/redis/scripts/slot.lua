@@ -1,0 +1,113 @@
+-- What every script needs: the slot of KEYS[1], taken apart. The layout is that of tier/redis/layout.rs, the rules
+-- are those of tier/slot.rs; tests hold the two against each other command by command.
+local key = KEYS[1]
+local slot = redis.pcall('GET', key)
+local state
+if type(slot) == 'string' then
+  state = string.sub(slot, 1, 4)
+  if (state == 'ld1V' and #slot < 59) or (state == 'ld1L' and #slot < 46) then
+    state = nil
+  end
+end
+local NOBODY = string.rep('\0', 16)
+local LAST = 9999999999999
+
+local function number(from)
+  return tonumber(string.sub(slot, from, from + 12)) or 0
+end
+
+local function later(moment, by)
+  return math.min(moment + by, LAST)
+end
+
+local function digits(moment)
+  return string.format('%013.0f', moment)
+end
+
+local function write(value, gone_at)
+  redis.call('SET', key, value, 'PX', string.format('%.0f', gone_at - now))
+end
+
+-- The copy that a reader may still be given, its end and whether it is fresh; or nothing.
+local function kept_copy(from)
+  if #slot >= from + 58 then
+    local expires = number(from + 46)
+    if expires > now then
+      return string.sub(slot, from), expires, number(from + 33) > now
+    end
+  end
+end
+
+local function keep(id, as_of, fresh, total, body)
+  local expires = later(as_of, total)
+  if expires > now then
+    write('ld1V' .. id .. digits(as_of) .. digits(later(as_of, fresh)) .. digits(expires) .. body, expires)
+  else
+    redis.call('DEL', key)
+  end
+end
+
+-- The holds that have not run out, and whether more than one writer was here.
+local function live_holds()
+  local holds = {}
+  if state ~= 'ld1H' then
+    return holds, false
+  end
+  for from = 6, #slot, 29 do
+    local ends = number(from + 16)
+    if ends > now then
+      holds[#holds + 1] = { string.sub(slot, from, from + 15), ends }
+    end
+  end
+  return holds, #holds > 0 and string.sub(slot, 5, 5) == '1'
+end
+
+local function without(holds, token)
+  local rest, found = {}, nil
+  for _, hold in ipairs(holds) do
+    if hold[1] == token then
+      found = hold
+    else
+      rest[#rest + 1] = hold
+    end
+  end
+  return rest, found
+end
+
+local function write_holds(holds, contended)
+  if #holds == 0 then
+    redis.call('DEL', key)
+    return
+  end
+  local parts, gone_at = { 'ld1H', contended and '1' or '0' }, 0
+  for _, hold in ipairs(holds) do
+    parts[#parts + 1] = hold[1] .. digits(hold[2])
+    gone_at = math.max(gone_at, hold[2])
+  end
+  write(table.concat(parts), gone_at)
+end
+
+-- Leaves no copy and no lease. Writers who are not done keep their holds, and will not publish.
+local function drop_copy(holds, hold_off)
+  if hold_off > 0 then
+    local rest, before = without(holds, NOBODY)
+    rest[#rest + 1] = { NOBODY, math.max(later(now, hold_off), before and before[2] or 0) }
+    holds = rest
+  end
+  write_holds(holds, true)
+end
+
+-- Ends a hold: 'sole', or 'shared' or 'lost' and no copy.
+local function end_hold(token, hold_off)
+  local holds, contended = live_holds()
+  local rest, mine = without(holds, token)
+  if mine and not contended then
+    return 'sole'
+  end
+  drop_copy(rest, hold_off)
+  return mine and 'shared' or 'lost'
+end
+
+local function is_leased_to(token)
+  return state == 'ld1L' and string.sub(slot, 5, 20) == token
+end

@@ -1,0 +1,127 @@
+//! As much of Redis's protocol (RESP2) as tests need to talk to a server past the client that is under test.
+
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use super::aside;
+
+/// How long a server may be silent before a test fails instead of hanging.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    Simple(String),
+    Error(String),
+    Int(i64),
+    /// A missing array is `Bulk(None)` too.
+    Bulk(Option<Vec<u8>>),
+    Array(Vec<Self>),
+}
+
+impl Reply {
+    pub fn bulk(bytes: impl AsRef<[u8]>) -> Self {
+        Self::Bulk(Some(bytes.as_ref().to_vec()))
+    }
+
+    /// What a simple string or a bulk says, as text.
+    pub fn text(&self) -> Option<String> {
+        match self {
+            Self::Simple(text) => Some(text.clone()),
+            Self::Bulk(bytes) => bytes.as_ref().map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
+            Self::Error(_) | Self::Int(_) | Self::Array(_) => None,
+        }
+    }
+}
+
+/// One command over a connection of its own.
+pub async fn ask(address: SocketAddr, arguments: &[impl AsRef<[u8]>]) -> io::Result<Reply> {
+    let request = encode(arguments);
+    aside(move || Connection::open(address, PATIENCE)?.exchange(&request)).await
+}
+
+/// A connection that blocks.
+pub struct Connection(BufReader<TcpStream>);
+
+impl Connection {
+    /// Connects; nothing that is done over the connection takes longer than `patience`.
+    pub fn open(address: SocketAddr, patience: Duration) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, patience)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
+        Ok(Self(BufReader::new(stream)))
+    }
+
+    pub fn ask(&mut self, arguments: &[impl AsRef<[u8]>]) -> io::Result<Reply> {
+        self.exchange(&encode(arguments))
+    }
+
+    /// The next reply, whether or not it was asked for.
+    pub fn read(&mut self) -> io::Result<Reply> {
+        read_reply(&mut self.0)
+    }
+
+    pub fn stream(&self) -> &TcpStream {
+        self.0.get_ref()
+    }
+
+    fn exchange(&mut self, request: &[u8]) -> io::Result<Reply> {
+        self.0.get_mut().write_all(request)?;
+        self.read()
+    }
+}
+
+fn encode(arguments: &[impl AsRef<[u8]>]) -> Vec<u8> {
+    let mut request = format!("*{}\r\n", arguments.len()).into_bytes();
+    for argument in arguments {
+        let argument = argument.as_ref();
+        request.extend_from_slice(format!("${}\r\n", argument.len()).as_bytes());
+        request.extend_from_slice(argument);
+        request.extend_from_slice(b"\r\n");
+    }
+    request
+}
+
+fn read_reply(stream: &mut impl BufRead) -> io::Result<Reply> {
+    let line = read_line(stream)?;
+    let rest = line.get(1..).unwrap_or_default();
+    match line.as_bytes().first() {
+        Some(b'+') => Ok(Reply::Simple(rest.to_owned())),
+        Some(b'-') => Ok(Reply::Error(rest.to_owned())),
+        Some(b':') => Ok(Reply::Int(number(rest)?)),
+        Some(b'$') => Ok(Reply::Bulk(length(rest)?.map(|length| read_bulk(stream, length)).transpose()?)),
+        Some(b'*') => match length(rest)? {
+            Some(length) => {
+                Ok(Reply::Array((0..length).map(|_| read_reply(stream)).collect::<Result<_, _>>()?))
+            }
+            None => Ok(Reply::Bulk(None)),
+        },
+        _ => Err(io::Error::other(format!("not a reply of RESP2: {line:?}"))),
+    }
+}
+
+fn read_line(stream: &mut impl BufRead) -> io::Result<String> {
+    let mut line = Vec::new();
+    stream.read_until(b'\n', &mut line)?;
+    match line.strip_suffix(b"\r\n") {
+        Some(line) => Ok(String::from_utf8_lossy(line).into_owned()),
+        None => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+fn read_bulk(stream: &mut impl Read, length: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; length + 2];
+    stream.read_exact(&mut bytes)?;
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
+/// `None` stands for what Redis calls nil.
+fn length(text: &str) -> io::Result<Option<usize>> {
+    Ok(usize::try_from(number(text)?).ok())
+}
+
+fn number(text: &str) -> io::Result<i64> {
+    text.parse().map_err(io::Error::other)
+}
