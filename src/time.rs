@@ -117,6 +117,13 @@ impl Clock for SystemClock {
     }
 }
 
+/// Microseconds of the machine's monotonic clock, for comparing with the clocks of servers.
+#[cfg(feature = "redis")]
+pub(crate) fn micros() -> i64 {
+    static ORIGIN: std::sync::LazyLock<Instant> = std::sync::LazyLock::new(Instant::now);
+    i64::try_from(ORIGIN.elapsed().as_micros()).unwrap_or(i64::MAX)
+}
+
 /// Why a timer could not be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoTimer;

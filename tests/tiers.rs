@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use larder::testing::{Faults, Faulty, TestClock};
 use larder::tier::Hold;
-use larder::{Copies, LayeredCache, Local, Memory, Result, Tier};
+use larder::{Consistency, Copies, LayeredCache, Local, Memory, Outcome, Result, Tier};
 use support::{MINUTE, numbers};
 
 type TwoTiers = (LayeredCache<u64, u64>, larder::testing::FakeStore<u64, u64>, Faults);
@@ -99,13 +99,36 @@ async fn a_write_whose_copies_cannot_be_dropped_says_so_and_drops_them_later() -
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_write_through_that_cannot_claim_its_key_writes_nothing() -> Result<()> {
+async fn a_write_through_that_cannot_claim_its_key_keeps_nothing() -> Result<()> {
     let (cache, store, faults) = two_tiers()?;
+    cache.get(&7).await?;
     faults.fail(true);
-    assert!(cache.put(&7, 70).await.is_err());
+    assert_eq!(cache.put(&7, 70).await?.copies(), Copies::Pending);
+    assert_eq!(store.row(&7), Some(70), "a failing tier does not stop a write");
+    faults.fail(false);
+    assert_eq!(cache.get(&7).await?, Some(70), "what is owed is not read");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(cache.put(&7, 71).await?.copies(), Copies::Kept, "and the key is free again");
+    Ok(())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_linearizable_write_that_cannot_claim_its_key_writes_nothing() -> Result<()> {
+    let store = numbers(10);
+    let tier = Faulty::new(Memory::with_capacity(1000));
+    let faults = tier.faults();
+    let cache = larder::cache_aside(store.clone())
+        .tier(tier)
+        .ttl(MINUTE)
+        .consistency(Consistency::Linearizable)
+        .clock(TestClock::new())
+        .build()?;
+    faults.fail(true);
+    let refused = cache.put(&7, 70).await.expect_err("the claim was refused");
+    assert_eq!(refused.outcome(), Some(Outcome::NotApplied));
     assert_eq!(store.row(&7), Some(7));
     faults.fail(false);
-    assert_eq!(cache.put(&7, 70).await?.copies(), Copies::Kept);
+    assert_eq!(cache.put(&7, 70).await?.copies(), Copies::Dropped);
     assert_eq!(cache.get(&7).await?, Some(70));
     Ok(())
 }

@@ -13,6 +13,7 @@ use crate::consistency::Consistency;
 use crate::entry::{Entry, Freshness};
 use crate::error::Result;
 use crate::event::Event;
+use crate::sync::{AtomicBool, Ordering};
 use crate::tier::{Acquired, Filled, Hold, Lease, Lookup, Purpose, Tier};
 use crate::time::{self, Timestamp};
 
@@ -27,6 +28,8 @@ pub(crate) struct Level<T, K, V> {
     below: Box<dyn Levels<K, V>>,
     context: Arc<Context>,
     owed: Arc<Owed<K>>,
+    /// Whether the tier has ever failed to drop copies: only then its copies can be owed.
+    has_failed: AtomicBool,
 }
 
 /// A question on its way down: where its answer belongs, and what may be done with it on its way up.
@@ -68,7 +71,7 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
         context: Arc<Context>,
         owed: Arc<Owed<K>>,
     ) -> Self {
-        Self { tier, below, context, owed }
+        Self { tier, below, context, owed, has_failed: AtomicBool::new(false) }
     }
 
     /// This tier's copies, fresh or not, one place for each key. `Err`: it did not answer, which has been reported.
@@ -333,7 +336,7 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
     }
 
     fn owes(&self, key: &K) -> bool {
-        self.tier.is_shared() && self.owed.has(key)
+        self.has_failed.load(Ordering::Acquire) && self.owed.has(key)
     }
 
     fn now(&self) -> Timestamp {
@@ -342,6 +345,11 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
 
     fn found(&self, entry: Entry<V>, covers: Seat) -> Found<V> {
         Found { entry, tier: Some(self.tier.name()), keep: true, covers }
+    }
+
+    /// What this tier said to having to drop copies.
+    fn dropped<A>(&self, answer: Result<A>) -> Result<A> {
+        self.heard(answer).inspect_err(|_| self.has_failed.store(true, Ordering::Release))
     }
 
     /// What this tier said; a failure becomes an event.
@@ -421,7 +429,7 @@ impl<K: Key, V: Value, T: Tier<K, V>> Levels<K, V> for Level<T, K, V> {
 
     async fn invalidate(&self, keys: &[K]) -> Result<()> {
         let below = self.below.invalidate(keys).await;
-        self.heard(self.tier.invalidate_many(keys).await).and(below)
+        self.dropped(self.tier.invalidate_many(keys).await).and(below)
     }
 
     fn invalidate_now(&self, keys: &[K]) {
@@ -436,18 +444,18 @@ impl<K: Key, V: Value, T: Tier<K, V>> Levels<K, V> for Level<T, K, V> {
 
     async fn release(&self, keys: &[K], hold: Hold) -> Result<()> {
         let below = self.below.release(keys, hold).await;
-        self.heard(self.tier.release_many(keys, hold).await).and(below)
+        self.dropped(self.tier.release_many(keys, hold).await).and(below)
     }
 
     async fn publish(&self, key: &K, hold: Hold, entry: &Entry<V>) -> Result<bool> {
         match self.below.publish(key, hold, entry).await {
             Ok(true) => {
                 let entry = self.own_term(entry.clone());
-                Ok(self.heard(self.tier.publish(key, hold, &entry).await)? == Filled::Stored)
+                Ok(self.dropped(self.tier.publish(key, hold, &entry).await)? == Filled::Stored)
             }
             // Below, another writer came between: whose value is the store's is unknown, so nothing is kept here.
             not_kept => {
-                self.heard(self.tier.release_many(std::slice::from_ref(key), hold).await)?;
+                self.dropped(self.tier.release_many(std::slice::from_ref(key), hold).await)?;
                 not_kept
             }
         }
@@ -455,7 +463,7 @@ impl<K: Key, V: Value, T: Tier<K, V>> Levels<K, V> for Level<T, K, V> {
 
     async fn clear(&self) -> Result<()> {
         let below = self.below.clear().await;
-        self.heard(self.tier.clear().await).and(below)
+        self.dropped(self.tier.clear().await).and(below)
     }
 
     async fn close(&self) -> Result<()> {

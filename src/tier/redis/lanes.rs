@@ -5,7 +5,7 @@
 //! carries the commands of many tasks at once.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, LazyLock, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use deadpool_redis::{Manager, Pool, PoolConfig, Runtime, Timeouts};
@@ -23,7 +23,7 @@ use super::scripts::Name;
 use super::server_clock::ServerClock;
 use crate::event::Event;
 use crate::tier::Host;
-use crate::time::{self, Unanswered};
+use crate::time::{self, Unanswered, micros};
 
 /// How often a connection is asked for the time while nothing is wrong.
 const HEARTBEAT: Duration = Duration::from_secs(5);
@@ -441,10 +441,4 @@ async fn sample(connection: &mut MultiplexedConnection) -> Result<(i64, i64, i64
     let time = redis::cmd("TIME").query_async::<(i64, i64)>(connection).await;
     let (secs, micro) = time.map_err(|error| Fault::of(&error))?;
     Ok((before, secs * 1_000_000 + micro, micros()))
-}
-
-/// Our own time, for comparing with servers'.
-fn micros() -> i64 {
-    static ORIGIN: LazyLock<std::time::Instant> = LazyLock::new(std::time::Instant::now);
-    i64::try_from(ORIGIN.elapsed().as_micros()).unwrap_or(i64::MAX)
 }

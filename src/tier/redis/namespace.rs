@@ -335,7 +335,8 @@ impl<V: Value, C: Codec<V>> Inner<V, C> {
     /// The times of an entry as a script takes them: as of when, for how long fresh, for how long at all.
     fn life(&self, call: &Call, entry: &Entry<V>) -> [String; 3] {
         let (server_now, _) = call.link.server().now();
-        let as_of = server_now.saturating_sub(millis(self.now().since(entry.as_of())));
+        // Rounded up: rather a moment too old than too young.
+        let as_of = server_now.saturating_sub(millis(self.now().since(entry.as_of())).saturating_add(1));
         let span = |until: Timestamp| match until {
             Timestamp::NEVER => LAST,
             _ => millis(until.since(entry.as_of())),
