@@ -4,6 +4,7 @@
 mod fake_store;
 mod faulty;
 mod gate;
+mod shared_server;
 mod store_contract;
 mod test_clock;
 mod tier_contract;
@@ -11,6 +12,7 @@ mod tier_contract;
 pub use fake_store::{Call, FakeStore, Trouble};
 pub use faulty::{Faults, Faulty};
 pub use gate::Gate;
+pub use shared_server::{SharedServer, SharedTier};
 pub use store_contract::store_contract;
 pub use test_clock::TestClock;
 pub use tier_contract::tier_contract;

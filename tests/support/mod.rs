@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "every test file uses its own part")]
 
 pub mod command_log;
+pub mod ledger;
 pub mod proxy;
 pub mod redis_server;
 pub mod resp;

@@ -336,7 +336,8 @@ impl<V: Value, C: Codec<V>> Inner<V, C> {
     fn life(&self, call: &Call, entry: &Entry<V>) -> [String; 3] {
         let (server_now, _) = call.link.server().now();
         // Rounded up: rather a moment too old than too young.
-        let as_of = server_now.saturating_sub(millis(self.now().since(entry.as_of())).saturating_add(1));
+        let age = self.now().since(entry.as_of()).saturating_add(Duration::from_nanos(999_999));
+        let as_of = server_now.saturating_sub(millis(age));
         let span = |until: Timestamp| match until {
             Timestamp::NEVER => LAST,
             _ => millis(until.since(entry.as_of())),
