@@ -1,0 +1,95 @@
+//! What the Redis tier says to its server, message by message: a hit is one, an invalidation one, a held write two, a
+//! miss three.
+
+mod support;
+
+use std::time::Duration;
+
+use larder::testing::FakeStore;
+use larder::{Builder, Consistency, LayeredCache, Redis};
+use support::command_log::CommandLog;
+use support::numbers;
+use support::redis_server::RedisServer;
+
+type Cache = LayeredCache<u64, u64>;
+
+/// A cache on one connection of the server, which has seen every script before.
+async fn cache(server: &RedisServer, builder: Builder<u64, u64>, name: &str) -> Cache {
+    let redis =
+        Redis::builder(server.url()).lanes(1).deadline(Duration::from_secs(5)).build().expect("a URL");
+    let cache = builder.tier(redis.namespace(name)).ttl(Duration::from_secs(60)).build().expect("complete");
+    _ = cache.put(&0, 1).await.expect("saved");
+    cache.get(&0).await.expect("loaded");
+    cache.invalidate(&0).await.expect("dropped");
+    cache.get(&0).await.expect("loaded");
+    cache
+}
+
+/// The commands that were sent, by name; scripts as the file that they are. Not those of the clock, which is asked for
+/// the time now and then.
+async fn sent(log: &CommandLog) -> Vec<String> {
+    let sent = log.take_sent().await.into_iter();
+    sent.map(|words| words[0].to_uppercase()).filter(|name| name != "TIME").collect()
+}
+
+#[tokio::test]
+async fn a_hit_is_one_message() {
+    let Some(server) = RedisServer::start_or_skip("a_hit_is_one_message").await else { return };
+    let cache = cache(&server, larder::cache_aside(numbers(10)), "hit").await;
+    let log = server.monitor().await;
+    cache.get(&0).await.expect("a hit");
+    assert_eq!(sent(&log).await, ["GET"]);
+    cache.get_many(&[0, 0, 0]).await.into_iter().for_each(|answer| _ = answer.expect("a hit"));
+    assert_eq!(sent(&log).await, ["GET"], "a key that is asked for thrice is asked for once");
+}
+
+#[tokio::test]
+async fn a_batch_of_hits_is_one_message() {
+    let Some(server) = RedisServer::start_or_skip("a_batch_of_hits_is_one_message").await else { return };
+    let cache = cache(&server, larder::cache_aside(numbers(10)), "batch").await;
+    let keys: Vec<u64> = (0..10).collect();
+    cache.get_many(&keys).await;
+    let log = server.monitor().await;
+    cache.get_many(&keys).await;
+    assert_eq!(sent(&log).await, ["MGET"]);
+}
+
+#[tokio::test]
+async fn a_miss_is_three_messages() {
+    let Some(server) = RedisServer::start_or_skip("a_miss_is_three_messages").await else { return };
+    let cache = cache(&server, larder::cache_aside(numbers(10)), "miss").await;
+    let log = server.monitor().await;
+    cache.get(&7).await.expect("loaded");
+    assert_eq!(sent(&log).await, ["GET", "EVALSHA", "EVALSHA"], "look, acquire, fill");
+}
+
+#[tokio::test]
+async fn an_invalidation_is_one_message_and_so_is_a_write() {
+    let Some(server) = RedisServer::start_or_skip("an_invalidation_is_one_message").await else { return };
+    let cache = cache(&server, larder::cache_aside(numbers(10)), "drop").await;
+    let log = server.monitor().await;
+    cache.invalidate(&7).await.expect("dropped");
+    assert_eq!(sent(&log).await, ["EVALSHA"]);
+    _ = cache.put(&7, 70).await.expect("saved");
+    assert_eq!(sent(&log).await, ["EVALSHA"]);
+}
+
+#[tokio::test]
+async fn a_held_write_is_two_messages() {
+    let Some(server) = RedisServer::start_or_skip("a_held_write_is_two_messages").await else { return };
+    let held = |store: FakeStore<u64, u64>| larder::cache_aside(store).consistency(Consistency::Linearizable);
+    for (builder, name) in [
+        (held(numbers(10)), "held"),
+        (larder::write_through(numbers(10)), "through"),
+        (larder::write_through(numbers(10)).consistency(Consistency::Linearizable), "held-through"),
+    ] {
+        let cache = cache(&server, builder, name).await;
+        let log = server.monitor().await;
+        _ = cache.put(&7, 70).await.expect("saved");
+        assert_eq!(sent(&log).await, ["EVALSHA", "EVALSHA"], "{name}: hold, and release or publish");
+        cache.get(&7).await.expect("found");
+        let read = sent(&log).await;
+        let expected: &[&str] = if name == "held" { &["GET", "EVALSHA", "EVALSHA"] } else { &["GET"] };
+        assert_eq!(read, expected, "{name}");
+    }
+}
