@@ -108,8 +108,9 @@ where
 }
 
 fn main() {
-    let runtime =
-        Arc::new(tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts"));
+    let runtime = Arc::new(
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts"),
+    );
     let Some(server) = runtime.block_on(RedisServer::start_or_skip("benches/redis.rs")) else { return };
     let bare = runtime.block_on(Bare::connect(server.url()));
     let caches: Vec<Cache> = [1, 2].map(|lanes| runtime.block_on(cache(server.url(), lanes))).to_vec();

@@ -10,7 +10,7 @@ use super::search::land;
 use super::served::Served;
 use crate::bounds::{Key, Value};
 use crate::error::{Error, Result};
-use crate::levels::{Load, unanswered};
+use crate::levels::{Found, Load, unanswered};
 
 /// The keys of a batch that have no answer yet, by their positions.
 struct Open<'a, K, V> {
@@ -35,6 +35,8 @@ impl<K: Key, V: Value> Engine<K, V> {
             Err(error) => return all(keys, &error),
         };
         let mut open = Open::new(keys);
+        open.take(self.look_first(keys, options).await);
+        let options = &self.having_looked(options.clone());
         while let Some(seats) = self.seats(&mut open, options) {
             let mut own = Vec::new();
             let mut leaders = seats.leaders.into_iter().peekable();
@@ -65,6 +67,8 @@ impl<K: Key, V: Value> Engine<K, V> {
         options: &ReadOptions,
     ) -> Vec<Result<Served<V>>> {
         let mut open = Open::new(keys);
+        open.take(self.look_first(keys, options).await);
+        let options = &self.having_looked(options.clone());
         while let Some(seats) = self.seats(&mut open, options) {
             let (positions, leaders): (Vec<_>, Vec<_>) = seats.leaders.into_iter().unzip();
             let outcomes = self.search(&leaders, load, options).await;
@@ -109,6 +113,15 @@ impl<K: Key, V: Value> Engine<K, V> {
 impl<'a, K, V> Open<'a, K, V> {
     fn new(keys: &'a [K]) -> Self {
         Self { keys, answers: keys.iter().map(|_| None).collect(), waited_in_vain: vec![false; keys.len()] }
+    }
+}
+
+impl<K, V> Open<'_, K, V> {
+    /// Answers what there are copies of.
+    fn take(&mut self, copies: Vec<Option<Found<V>>>) {
+        for (answer, copy) in self.answers.iter_mut().zip(copies) {
+            *answer = copy.map(Ok);
+        }
     }
 }
 

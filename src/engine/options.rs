@@ -17,6 +17,7 @@ pub struct ReadOptions {
     ttl: Option<Duration>,
     reload: bool,
     newest_known: Option<Timestamp>,
+    looked: bool,
     skipped: Option<&'static str>,
 }
 
@@ -24,7 +25,7 @@ impl ReadOptions {
     /// What the cache is set to.
     #[must_use]
     pub const fn new() -> Self {
-        Self { ttl: None, reload: false, newest_known: None, skipped: None }
+        Self { ttl: None, reload: false, newest_known: None, looked: false, skipped: None }
     }
 
     /// If this read loads, the value is kept for `ttl`; zero keeps it nowhere. Of several reads that share a load the
@@ -49,6 +50,19 @@ impl ReadOptions {
     /// Loads anew, unless there is a copy that was asked for after `moment`.
     pub(crate) const fn reload_unless_newer(self, moment: Timestamp) -> Self {
         Self { reload: true, newest_known: Some(moment), ..self }
+    }
+
+    /// The copies of the key have just been looked at, and there is none to serve.
+    pub(crate) const fn looked(self) -> Self {
+        Self { looked: true, ..self }
+    }
+
+    pub(crate) const fn not_looked(self) -> Self {
+        Self { looked: false, ..self }
+    }
+
+    pub(crate) const fn has_looked(&self) -> bool {
+        self.looked
     }
 
     pub(crate) const fn newest_known(&self) -> Option<Timestamp> {

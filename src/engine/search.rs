@@ -31,9 +31,9 @@ impl<K: Key, V: Value> Engine<K, V> {
         let loader = self.loader()?;
         let outcome = match self.seat(key, options).await? {
             Seat::Landed(outcome) => outcome,
-            Seat::Lead(leader) => {
+            Seat::Lead(leader, options) => {
                 let mut passenger = leader.passenger();
-                self.send_off(vec![leader], loader, options)?;
+                self.send_off(vec![leader], loader, &options)?;
                 self.own_answer(key, &mut passenger).await
             }
         };
@@ -56,10 +56,10 @@ impl<K: Key, V: Value> Engine<K, V> {
         }
         let outcome = match self.seat(key, options).await? {
             Seat::Landed(outcome) => outcome,
-            Seat::Lead(leader) => {
+            Seat::Lead(leader, options) => {
                 let leaders = vec![leader];
                 let outcome =
-                    self.search(&leaders, load, options).await.pop().unwrap_or_else(|| Err(unanswered()));
+                    self.search(&leaders, load, &options).await.pop().unwrap_or_else(|| Err(unanswered()));
                 land(leaders, vec![outcome.clone()]);
                 outcome
             }
@@ -117,18 +117,40 @@ impl<K: Key, V: Value> Engine<K, V> {
         }
     }
 
-    /// Joins the flight of `key` until it lands, or gets the lead of a new one.
+    /// A copy that the shared tier has, or the answer of the flight of `key`, or else the lead of a new one.
     async fn seat(&self, key: &K, options: &ReadOptions) -> Result<Seat<K, V>> {
         let mut waited_in_vain = false;
+        let mut options = options.clone();
         loop {
-            let mut passenger = match self.board(key, options)? {
-                Boarding::Leader(leader) => return Ok(Seat::Lead(leader)),
+            if !self.0.flights.is_under_way(key)
+                && let Some(found) = self.look_first(std::slice::from_ref(key), &options).await.pop().flatten()
+            {
+                return Ok(Seat::Landed(Ok(found)));
+            }
+            let mut passenger = match self.board(key, &options)? {
+                Boarding::Leader(leader) => return Ok(Seat::Lead(leader, self.having_looked(options))),
                 Boarding::Passenger(passenger) => passenger,
             };
             if let Some(outcome) = self.ride(key, &mut passenger, &mut waited_in_vain).await {
                 return Ok(Seat::Landed(outcome));
-            } // else the leader is gone: board anew
+            } // else the leader is gone, or its answer is too old: begin anew
+            options = options.not_looked();
         }
+    }
+
+    /// Fresh copies of keys that nobody is searching for yet, where a tier is shared: a hit there needs no flight, and
+    /// flights would only make readers wait for each other. Empty where that is not to be done.
+    pub(super) async fn look_first(&self, keys: &[K], options: &ReadOptions) -> Vec<Option<Found<V>>> {
+        if !self.context().shared || options.is_special() || options.has_looked() {
+            return Vec::new();
+        }
+        let now = self.context().clock.now();
+        let copies = self.0.setup.levels.copies(keys, None).await;
+        copies.into_iter().map(|copy| copy.filter(|found| found.entry.is_fresh(now))).collect()
+    }
+
+    pub(super) fn having_looked(&self, options: ReadOptions) -> ReadOptions {
+        if self.context().shared && !options.is_special() { options.looked() } else { options }
     }
 
     /// Boards the flight of `key`, unless that would be to wait for oneself.
@@ -210,6 +232,7 @@ impl<K: Key, V: Value> Engine<K, V> {
             ttl: options.own_ttl(),
             reload: options.wants_reload(),
             unless_newer: options.newest_known(),
+            looked: options.has_looked(),
             skipped: options.skipped(),
         };
         let questions = leaders.iter().map(|leader| Question {
@@ -251,7 +274,7 @@ impl<K: Key, V: Value> Engine<K, V> {
 
 /// How a search begins: in the lead, or with another's answer.
 enum Seat<K: Key, V: Value> {
-    Lead(Leader<K, V>),
+    Lead(Leader<K, V>, ReadOptions),
     Landed(Outcome<V>),
 }
 

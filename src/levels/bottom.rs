@@ -106,6 +106,10 @@ impl<K: Key, V: Value> Levels<K, V> for Bottom {
         keys.iter().map(|_| None).collect()
     }
 
+    fn has_copies(&self) -> bool {
+        false
+    }
+
     async fn find(&self, questions: Vec<Question<K, V>>, search: &Search<'_, K, V>) -> Vec<Result<Found<V>>> {
         let mut answers = Vec::with_capacity(questions.len());
         for batch in questions.chunks(self.0.batch) {

@@ -92,6 +92,12 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
         let (mut open, mut past) = (Vec::new(), Vec::new());
         let (asked, owed): (Vec<_>, Vec<_>) =
             questions.into_iter().enumerate().partition(|(_, question)| !self.owes(&question.key));
+        if search.looked && self.tier.is_shared() {
+            past.extend(
+                owed.into_iter().map(|(at, question)| self.errand(at, question, Right::Unknown, None)),
+            );
+            return (asked, past);
+        }
         past.extend(owed.into_iter().map(|(at, question)| self.errand(at, question, Right::Unknown, None)));
         let keys: Vec<K> = asked.iter().map(|(_, question)| question.key.clone()).collect();
         let covered: Vec<Seat> =
@@ -210,6 +216,34 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
             biased;
             answer = load => answer,
             () = renewals => unreachable!("renewals go on for as long as they are awaited"),
+        }
+    }
+
+    /// The right to keep copies that may come from below, in a tier of this process. It costs nothing there, and is
+    /// taken before the tier below is asked, for the same reason as before a load.
+    async fn leases_to_lift(&self, keys: &[K]) -> Vec<Option<Lease>> {
+        if self.tier.is_shared() || self.tier.lease().is_some() {
+            return Vec::new();
+        }
+        let acquired = self.heard(self.tier.acquire_many(keys, Purpose::Renew).await).unwrap_or_default();
+        let lease = |acquired| match acquired {
+            Acquired::Granted(lease, _) => Some(lease),
+            _ => None,
+        };
+        acquired.into_iter().map(lease).collect()
+    }
+
+    /// Keeps copies from below, so that they are nearer the next time.
+    async fn lift(&self, keys: &[K], leases: &[Option<Lease>], copies: &[Option<Found<V>>]) {
+        let rights = keys.iter().zip(leases).zip(copies);
+        let lifted: Vec<(&K, Lease, Entry<V>)> = rights
+            .filter_map(|((key, lease), found)| {
+                Some((key, (*lease)?, self.own_term(found.as_ref()?.entry.clone())))
+            })
+            .collect();
+        if !lifted.is_empty() {
+            let fills: Vec<_> = lifted.iter().map(|(key, lease, entry)| (*key, *lease, entry)).collect();
+            _ = self.heard(self.tier.fill_many(&fills).await);
         }
     }
 
@@ -402,12 +436,21 @@ impl<K: Key, V: Value, T: Tier<K, V>> Levels<K, V> for Level<T, K, V> {
             return best;
         }
         let asked: Vec<K> = wanting.iter().map(|at| keys[*at].clone()).collect();
-        for (at, below) in wanting.into_iter().zip(self.below.copies(&asked, skipped).await) {
+        let (leases, below) = match self.below.has_copies() {
+            true => (self.leases_to_lift(&asked).await, self.below.copies(&asked, skipped).await),
+            false => return best,
+        };
+        self.lift(&asked, &leases, &below).await;
+        for (at, below) in wanting.into_iter().zip(below) {
             if is_fresh(&below) || best[at].is_none() {
                 best[at] = below;
             }
         }
         best
+    }
+
+    fn has_copies(&self) -> bool {
+        true
     }
 
     async fn find(&self, questions: Vec<Question<K, V>>, search: &Search<'_, K, V>) -> Vec<Result<Found<V>>> {

@@ -110,9 +110,12 @@ pub(crate) trait Levels<K: Key, V: Value>: Send + Sync + 'static {
     /// The same for a key in a borrowed form.
     fn local_by(&self, key: &Lookup<'_, K>) -> Option<Entry<V>>;
 
-    /// For each key the best copy that any tier has: a fresh one from as far up as possible, or else a stale one. Never
-    /// asks the store, and passes the tier named `skipped` over.
+    /// For each key the best copy that any tier has: a fresh one from as far up as possible, or else a stale one. Tiers of
+    /// this process keep what those below had. Never asks the store, and passes the tier named `skipped` over.
     async fn copies(&self, keys: &[K], skipped: Option<&'static str>) -> Vec<Option<Found<V>>>;
+
+    /// Whether there is a tier from here down.
+    fn has_copies(&self) -> bool;
 
     /// Fresh copies, or else the store's answers, kept on the way up. One answer for each question, in their order.
     async fn find(&self, questions: Vec<Question<K, V>>, search: &Search<'_, K, V>) -> Vec<Result<Found<V>>>;
@@ -181,6 +184,9 @@ pub(crate) struct Search<'a, K, V> {
     pub(crate) reload: bool,
     /// but for a fresh one of a later moment than this: somebody else has just renewed it.
     pub(crate) unless_newer: Option<Timestamp>,
+    /// Whether the shared tier has just been found without a fresh copy. It is asked for a lease at once, and says so then
+    /// if there is one after all.
+    pub(crate) looked: bool,
     /// A tier to be passed over.
     pub(crate) skipped: Option<&'static str>,
 }

@@ -58,7 +58,7 @@ impl<K: Key, V: Value> ReadStrategy<K, V> for RefreshAhead {
         let copy = if options.is_special() { None } else { engine.servable(key).await };
         match copy {
             Some(copy) => Ok(Some(self.renewed_if_due(engine, key, copy))),
-            None => engine.find(key, options).await.map(Some),
+            None => engine.find(key, &options.clone().looked()).await.map(Some),
         }
     }
 
@@ -74,7 +74,8 @@ impl<K: Key, V: Value> ReadStrategy<K, V> for RefreshAhead {
         let copies = engine.servable_many(keys).await;
         let missing: Vec<K> =
             keys.iter().zip(&copies).filter(|(_, copy)| copy.is_none()).map(|(key, _)| key.clone()).collect();
-        let mut found = super::some_of_each(engine.find_many(&missing, options).await).into_iter();
+        let looked = options.clone().looked();
+        let mut found = super::some_of_each(engine.find_many(&missing, &looked).await).into_iter();
         let answer = |(key, copy): (&K, Option<Served<V>>)| match copy {
             Some(copy) => Ok(Some(self.renewed_if_due(engine, key, copy))),
             None => found.next().unwrap_or(Ok(None)),
