@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use larder::testing::{FakeStore, TestClock};
-use larder::{Builder, LayeredCache, Loader, Local, Memory, Quick, Stats, StoreError};
+use larder::{Builder, LayeredCache, Local, Memory, Quick, Stats, StoreError};
 use support::MINUTE;
 use support::ledger::{Dice, Ledger, Slow};
 

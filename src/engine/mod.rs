@@ -151,7 +151,8 @@ impl<K: Key, V: Value> Engine<K, V> {
 
     /// [`servable_many`](Self::servable_many) for one key.
     pub async fn servable(&self, key: &K) -> Option<Served<V>> {
-        self.servable_many(std::slice::from_ref(key)).await.pop().flatten()
+        let copy = self.best_copy(key).await;
+        self.counted(copy, false)
     }
 
     /// A copy for a reader who brings a load along, if there can be a stale one at all. Not counted before it is
@@ -160,12 +161,17 @@ impl<K: Key, V: Value> Engine<K, V> {
         if self.context().lifetime.stale.is_zero() {
             return None;
         }
-        self.best_copies(std::slice::from_ref(key), None).await.pop().flatten()
+        self.best_copy(key).await
     }
 
     fn serve(&self, copy: Served<V>) -> Served<V> {
         self.count(&copy);
         copy
+    }
+
+    async fn best_copy(&self, key: &K) -> Option<Served<V>> {
+        let now = self.context().clock.now();
+        self.0.setup.levels.copy(key, None).await.map(|found| Served::at(now, found))
     }
 
     async fn best_copies(&self, keys: &[K], skipped: Option<&'static str>) -> Vec<Option<Served<V>>> {

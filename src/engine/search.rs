@@ -122,8 +122,10 @@ impl<K: Key, V: Value> Engine<K, V> {
         let mut waited_in_vain = false;
         let mut options = options.clone();
         loop {
-            if !self.0.flights.is_under_way(key)
-                && let Some(found) = self.look_first(std::slice::from_ref(key), &options).await.pop().flatten()
+            if self.looks_first(&options)
+                && !self.0.flights.is_under_way(key)
+                && let Some(found) = self.0.setup.levels.copy(key, None).await
+                && found.entry.is_fresh(self.context().clock.recent())
             {
                 return Ok(Seat::Landed(Ok(found)));
             }
@@ -138,14 +140,18 @@ impl<K: Key, V: Value> Engine<K, V> {
         }
     }
 
-    /// Fresh copies of keys that nobody is searching for yet, where a tier is shared: a hit there needs no flight, and
-    /// flights would only make readers wait for each other. Empty where that is not to be done.
+    /// Where a tier is shared, a hit there needs no flight, and flights would only make readers wait for each other.
+    fn looks_first(&self, options: &ReadOptions) -> bool {
+        self.context().shared && !options.is_special() && !options.has_looked()
+    }
+
+    /// Fresh copies, one place for each key; none at all where they are not to be looked for first.
     pub(super) async fn look_first(&self, keys: &[K], options: &ReadOptions) -> Vec<Option<Found<V>>> {
-        if !self.context().shared || options.is_special() || options.has_looked() {
+        if !self.looks_first(options) {
             return Vec::new();
         }
-        let now = self.context().clock.now();
         let copies = self.0.setup.levels.copies(keys, None).await;
+        let now = self.context().clock.recent();
         copies.into_iter().map(|copy| copy.filter(|found| found.entry.is_fresh(now))).collect()
     }
 

@@ -102,6 +102,10 @@ impl<K: Key, V: Value> Levels<K, V> for Bottom {
         None
     }
 
+    async fn copy(&self, _key: &K, _skipped: Option<&'static str>) -> Option<Found<V>> {
+        None
+    }
+
     async fn copies(&self, keys: &[K], _skipped: Option<&'static str>) -> Vec<Option<Found<V>>> {
         keys.iter().map(|_| None).collect()
     }

@@ -76,6 +76,9 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
 
     /// This tier's copies, fresh or not, one place for each key. `Err`: it did not answer, which has been reported.
     async fn peek(&self, keys: &[K]) -> Result<Vec<Option<Entry<V>>>> {
+        if let [key] = keys {
+            return Ok(vec![self.heard(self.tier.get(key).await)?]);
+        }
         let mut copies = self.heard(self.tier.get_many(keys).await)?;
         copies.resize_with(keys.len(), || None);
         Ok(copies)
@@ -377,6 +380,12 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
         self.context.clock.now()
     }
 
+    /// A copy as it may be served, stale or fresh.
+    fn servable(&self, entry: Option<Entry<V>>, now: Timestamp) -> Option<Found<V>> {
+        let entry = entry.filter(|entry| entry.freshness(now) != Freshness::Expired)?;
+        Some(self.found(entry, super::ALL))
+    }
+
     fn found(&self, entry: Entry<V>, covers: Seat) -> Found<V> {
         Found { entry, tier: Some(self.tier.name()), keep: true, covers }
     }
@@ -400,6 +409,15 @@ struct Taken<K, V> {
     others: Vec<(usize, Question<K, V>, Duration)>,
 }
 
+fn is_fresh<V: Value>(copy: Option<&Found<V>>, now: Timestamp) -> bool {
+    copy.is_some_and(|found| found.entry.is_fresh(now))
+}
+
+/// Of two copies the fresh one, or else the upper one.
+fn better<V: Value>(here: Option<Found<V>>, below: Option<Found<V>>, now: Timestamp) -> Option<Found<V>> {
+    if here.is_none() || is_fresh(below.as_ref(), now) { below } else { here }
+}
+
 fn purpose<K, V>(search: &Search<'_, K, V>) -> Purpose {
     if search.reload { Purpose::Renew } else { Purpose::Fill }
 }
@@ -416,35 +434,45 @@ impl<K: Key, V: Value, T: Tier<K, V>> Levels<K, V> for Level<T, K, V> {
         self.tier.local_by(key)
     }
 
+    async fn copy(&self, key: &K, skipped: Option<&'static str>) -> Option<Found<V>> {
+        if skipped == Some(self.tier.name()) {
+            return self.below.copy(key, skipped).await;
+        }
+        let here = match self.owes(key) {
+            false => self.heard(self.tier.get(key).await).ok().flatten(),
+            true => None,
+        };
+        let now = self.context.clock.recent();
+        let here = self.servable(here, now);
+        if is_fresh(here.as_ref(), now) || !self.below.has_copies() {
+            return here;
+        }
+        let lease = self.leases_to_lift(std::slice::from_ref(key)).await;
+        let below = self.below.copy(key, skipped).await;
+        self.lift(std::slice::from_ref(key), &lease, std::slice::from_ref(&below)).await;
+        better(here, below, now)
+    }
+
     async fn copies(&self, keys: &[K], skipped: Option<&'static str>) -> Vec<Option<Found<V>>> {
         if skipped == Some(self.tier.name()) {
             return self.below.copies(keys, skipped).await;
         }
-        let now = self.now();
+        // Before the tier is asked: a debt that is paid in between was still owed when it answered.
+        let owed: Vec<bool> = keys.iter().map(|key| self.owes(key)).collect();
         let here = self.peek(keys).await.unwrap_or_else(|_| keys.iter().map(|_| None).collect());
-        let usable = |entry: &Entry<V>| entry.freshness(now) != Freshness::Expired;
-        let mut best: Vec<_> = keys
-            .iter()
-            .zip(here)
-            .map(|(key, entry)| entry.filter(|entry| usable(entry) && !self.owes(key)))
-            .map(|entry| entry.map(|entry| self.found(entry, super::ALL)))
-            .collect();
-        let is_fresh =
-            |found: &Option<Found<V>>| found.as_ref().is_some_and(|found| found.entry.is_fresh(now));
-        let wanting: Vec<usize> = (0..keys.len()).filter(|at| !is_fresh(&best[*at])).collect();
-        if wanting.is_empty() {
+        let now = self.context.clock.recent();
+        let here = here.into_iter().zip(owed).map(|(entry, owed)| entry.filter(|_| !owed));
+        let mut best: Vec<_> = here.map(|entry| self.servable(entry, now)).collect();
+        let wanting: Vec<usize> = (0..keys.len()).filter(|at| !is_fresh(best[*at].as_ref(), now)).collect();
+        if wanting.is_empty() || !self.below.has_copies() {
             return best;
         }
         let asked: Vec<K> = wanting.iter().map(|at| keys[*at].clone()).collect();
-        let (leases, below) = match self.below.has_copies() {
-            true => (self.leases_to_lift(&asked).await, self.below.copies(&asked, skipped).await),
-            false => return best,
-        };
+        let leases = self.leases_to_lift(&asked).await;
+        let below = self.below.copies(&asked, skipped).await;
         self.lift(&asked, &leases, &below).await;
         for (at, below) in wanting.into_iter().zip(below) {
-            if is_fresh(&below) || best[at].is_none() {
-                best[at] = below;
-            }
+            best[at] = better(best[at].take(), below, now);
         }
         best
     }

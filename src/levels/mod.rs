@@ -114,6 +114,9 @@ pub(crate) trait Levels<K: Key, V: Value>: Send + Sync + 'static {
     /// this process keep what those below had. Never asks the store, and passes the tier named `skipped` over.
     async fn copies(&self, keys: &[K], skipped: Option<&'static str>) -> Vec<Option<Found<V>>>;
 
+    /// [`copies`](Self::copies) for one key: the way of every hit in a shared tier, with nothing allocated for a batch.
+    async fn copy(&self, key: &K, skipped: Option<&'static str>) -> Option<Found<V>>;
+
     /// Whether there is a tier from here down.
     fn has_copies(&self) -> bool;
 

@@ -114,6 +114,11 @@ impl<K: Key, V: Value, T: Tier<K, V>> Tier<K, V> for Faulty<T> {
         self.inner.lease()
     }
 
+    async fn get(&self, key: &K) -> Result<Option<Entry<V>>> {
+        self.faults.strike_tier().await?;
+        self.inner.get(key).await
+    }
+
     async fn get_many(&self, keys: &[K]) -> Result<Vec<Option<Entry<V>>>> {
         self.faults.strike_tier().await?;
         self.inner.get_many(keys).await

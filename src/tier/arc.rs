@@ -40,6 +40,10 @@ impl<K: Key, V: Value, T: Tier<K, V>> Tier<K, V> for Arc<T> {
         (**self).get_many(keys)
     }
 
+    fn get(&self, key: &K) -> impl Future<Output = Result<Option<Entry<V>>>> + Send {
+        (**self).get(key)
+    }
+
     fn acquire(&self, key: &K, purpose: Purpose) -> impl Future<Output = Result<Acquired<V>>> + Send {
         (**self).acquire(key, purpose)
     }

@@ -164,6 +164,10 @@ impl<K: Key, V: Value, M: LocalMap<K, V>> Tier<K, V> for Fenced<K, V, M> {
         self.map.get_by(key).and_then(|stored| self.usable(stored))
     }
 
+    async fn get(&self, key: &K) -> Result<Option<Entry<V>>> {
+        Ok(self.peek(key))
+    }
+
     async fn get_many(&self, keys: &[K]) -> Result<Vec<Option<Entry<V>>>> {
         Ok(keys.iter().map(|key| self.peek(key)).collect())
     }

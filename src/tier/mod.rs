@@ -171,6 +171,11 @@ pub trait Tier<K: Key, V: Value>: Send + Sync + 'static {
     /// The copies of `keys`, in their order.
     fn get_many(&self, keys: &[K]) -> impl Future<Output = Result<Vec<Option<Entry<V>>>>> + Send;
 
+    /// [`get_many`](Self::get_many) for one key. Override it where that can be had for less.
+    fn get(&self, key: &K) -> impl Future<Output = Result<Option<Entry<V>>>> + Send {
+        async move { Ok(self.get_many(std::slice::from_ref(key)).await?.pop().flatten()) }
+    }
+
     /// Takes the right to fill `key`. Ask before the store is asked.
     fn acquire(&self, key: &K, purpose: Purpose) -> impl Future<Output = Result<Acquired<V>>> + Send;
 

@@ -8,6 +8,14 @@ use crate::codec::{CacheKey, KeyWriter};
 
 /// How many buckets a namespace has. Fixed for ever: it is part of every name.
 const BUCKETS: u64 = 64;
+/// What buckets are called.
+const BUCKET_NAMES: [&str; BUCKETS as usize] = [
+    "000", "001", "002", "003", "004", "005", "006", "007", "008", "009", "010", "011", "012", "013", "014",
+    "015", "016", "017", "018", "019", "020", "021", "022", "023", "024", "025", "026", "027", "028", "029",
+    "030", "031", "032", "033", "034", "035", "036", "037", "038", "039", "040", "041", "042", "043", "044",
+    "045", "046", "047", "048", "049", "050", "051", "052", "053", "054", "055", "056", "057", "058", "059",
+    "060", "061", "062", "063",
+];
 /// The longest key, in bytes, that is written out.
 const LONGEST: usize = 1024;
 
@@ -34,8 +42,7 @@ impl Name {
             redis.push_str(&format!("#{hash:032x}"));
         }
         let bucket = (hash ^ (hash >> 64)) as u64 % BUCKETS;
-        let two_digits = [b'0' + (bucket / 10) as u8, b'0' + (bucket % 10) as u8].map(char::from);
-        redis.replace_range(begins - 4..begins - 2, two_digits.iter().collect::<String>().as_str());
+        redis.replace_range(begins - 5..begins - 2, BUCKET_NAMES[bucket as usize]);
         Self { redis, begins: long.is_none().then_some(begins), long }
     }
 

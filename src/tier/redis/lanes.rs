@@ -35,7 +35,7 @@ pub(super) struct Lanes {
     pool: Mutex<Option<(Option<Credentials>, Pool)>>,
     lanes: Box<[Mutex<Lane>]>,
     next: AtomicUsize,
-    breaker: Mutex<Breaker>,
+    breaker: Breaker,
     probing: AtomicBool,
     server: Mutex<Option<Arc<Server>>>,
     hosts: Mutex<Vec<Host>>,
@@ -86,7 +86,7 @@ impl Lanes {
             lanes: (0..settings.lanes).map(|_| Mutex::new(Lane::Empty)).collect(),
             settings,
             next: AtomicUsize::new(0),
-            breaker: Mutex::default(),
+            breaker: Breaker::default(),
             probing: AtomicBool::new(false),
             server: Mutex::default(),
             hosts: Mutex::default(),
@@ -107,7 +107,7 @@ impl Lanes {
 
     /// A connection that is up, or that comes up before `until`.
     pub(super) async fn link(self: &Arc<Self>, until: Instant) -> Result<Link, Fault> {
-        if self.breaker.lock().is_open() {
+        if self.breaker.is_open() {
             self.see_to_probe();
             return Err(Fault::Away);
         }
@@ -159,12 +159,11 @@ impl Lanes {
     /// One command. The answer must be here before `until`; without one the server becomes suspect.
     pub(super) async fn ask<A: FromRedisValue>(
         self: &Arc<Self>,
-        link: &Link,
+        link: &mut Link,
         command: &Cmd,
         until: Instant,
     ) -> Result<A, Fault> {
-        let mut connection = link.connection.clone();
-        let answer = match time::within(until, command.query_async::<Value>(&mut connection)).await {
+        let answer = match time::within(until, command.query_async::<Value>(&mut link.connection)).await {
             Ok(answer) => answer.map_err(|error| Fault::of(&error)),
             Err(unanswered) => return Err(self.silent(unanswered)),
         };
@@ -174,7 +173,7 @@ impl Lanes {
                 self.vacate(link.lane, Some(link.number));
                 self.trip();
             }
-            _ => self.breaker.lock().answered(),
+            _ => {}
         }
         redis::from_redis_value(answer?).map_err(|_| Fault::Odd)
     }
@@ -190,11 +189,10 @@ impl Lanes {
         until: Instant,
     ) -> Result<A, Fault> {
         let script = name.script();
-        let by_hash = with_arguments(redis::cmd("EVALSHA").arg(&script.hash), key, arguments);
-        match self.ask(link, &by_hash, until).await {
+        let mut link = link.clone();
+        match self.ask(&mut link, &call("EVALSHA", &script.hash, key, arguments), until).await {
             Err(Fault::NoScript) => {
-                let by_text = with_arguments(redis::cmd("EVAL").arg(&script.source), key, arguments);
-                self.ask(link, &by_text, until).await
+                self.ask(&mut link, &call("EVAL", &script.source, key, arguments), until).await
             }
             answer => answer,
         }
@@ -203,34 +201,25 @@ impl Lanes {
     fn silent(self: &Arc<Self>, unanswered: Unanswered) -> Fault {
         match unanswered {
             Unanswered::Late => {
-                let opened = self.breaker.lock().unanswered();
-                if opened {
-                    self.went_away();
-                }
+                self.trip();
                 Fault::Late
             }
             Unanswered::NoTimer => Fault::NoRuntime,
         }
     }
 
+    /// Nobody asks the server any more, until a probe has had an answer.
     fn trip(self: &Arc<Self>) {
-        let opened = self.breaker.lock().trip();
-        if opened {
-            self.went_away();
+        if self.breaker.trip() {
+            self.announce(&Event::TierAway { tier: super::NAME });
         }
+        self.see_to_probe();
     }
 
-    /// The server does not answer: its connections are given up, since one that was cut off without a word would stay
-    /// silent for many minutes.
-    fn went_away(self: &Arc<Self>) {
-        for lane in &self.lanes {
-            let mut lane = lane.lock();
-            if matches!(*lane, Lane::Up(_)) {
-                *lane = Lane::Empty;
-            }
+    fn heal(&self) {
+        if self.breaker.heal() {
+            self.announce(&Event::TierBack { tier: super::NAME });
         }
-        self.announce(&Event::TierAway { tier: super::NAME });
-        self.see_to_probe();
     }
 
     fn announce(&self, event: &Event<'_>) {
@@ -238,7 +227,7 @@ impl Lanes {
         hosts.iter().for_each(|host| host.emit(event));
     }
 
-    /// One task tries to connect until it can, or nobody is left to want it.
+    /// One task asks for a sign of life, and tries to connect until it can, or nobody is left to want it.
     fn see_to_probe(self: &Arc<Self>) {
         let Ok(runtime) = Handle::try_current() else { return };
         if self.probing.swap(true, Ordering::AcqRel) {
@@ -246,8 +235,13 @@ impl Lanes {
         }
         let probe = Probe(Arc::downgrade(self));
         runtime.spawn(async move {
+            match probe.0.upgrade() {
+                Some(lanes) if lanes.gives_a_sign().await => return lanes.heal(),
+                Some(lanes) => lanes.give_up_links(),
+                None => return,
+            }
             while let Some(lanes) = probe.0.upgrade() {
-                let pause = lanes.breaker.lock().next_probe(fastrand::f64());
+                let pause = lanes.breaker.next_probe(fastrand::f64());
                 drop(lanes);
                 let Ok(timer) = time::timer(time::from_now(pause)) else { return };
                 timer.await;
@@ -257,6 +251,28 @@ impl Lanes {
                 }
             }
         });
+    }
+
+    /// Whether a connection that was made before still answers.
+    async fn gives_a_sign(&self) -> bool {
+        let link = self.lanes.iter().find_map(|lane| match &*lane.lock() {
+            Lane::Up(link) => Some(link.clone()),
+            _ => None,
+        });
+        let Some(mut link) = link else { return false };
+        let ping = redis::cmd("PING");
+        let answer = ping.query_async::<Value>(&mut link.connection);
+        matches!(time::within(self.until(), answer).await, Ok(Ok(_)))
+    }
+
+    /// One that was cut off without a word would stay silent for many minutes.
+    fn give_up_links(&self) {
+        for lane in &self.lanes {
+            let mut lane = lane.lock();
+            if matches!(*lane, Lane::Up(_)) {
+                *lane = Lane::Empty;
+            }
+        }
     }
 
     /// Makes a connection and gets to know the server at its other end.
@@ -313,10 +329,8 @@ impl Lanes {
             info = info.set_redis_settings(settings);
         }
         let patience = Some(self.settings.connect_deadline);
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(patience)
-            .set_response_timeout(None) // every call has a deadline of its own
-            .set_pipeline_buffer_size(1_024);
+        // Every call has a deadline of its own.
+        let config = AsyncConnectionConfig::new().set_connection_timeout(patience).set_response_timeout(None);
         let manager = Manager::new_with_config(info, config).map_err(|error| Fault::of(&error))?;
         let limits = PoolConfig {
             max_size: self.lanes.len() + 2,
@@ -350,10 +364,7 @@ impl Lanes {
 
     fn install(self: &Arc<Self>, link: &Link) {
         *self.lanes[link.lane].lock() = Lane::Up(link.clone());
-        let healed = self.breaker.lock().heal();
-        if healed {
-            self.announce(&Event::TierBack { tier: super::NAME });
-        }
+        self.heal();
         self.keep_time(link.lane, link.number);
     }
 
@@ -379,10 +390,10 @@ impl Lanes {
                 let Ok(timer) = time::timer(time::from_now(HEARTBEAT)) else { return };
                 timer.await;
                 let Some(lanes) = lanes.upgrade() else { return };
-                let Some(link) = lanes.still_up(lane, number) else { return };
+                let Some(mut link) = lanes.still_up(lane, number) else { return };
                 let before = micros();
                 let asked = redis::cmd("TIME");
-                if let Ok((secs, micro)) = lanes.ask::<(i64, i64)>(&link, &asked, lanes.until()).await {
+                if let Ok((secs, micro)) = lanes.ask::<(i64, i64)>(&mut link, &asked, lanes.until()).await {
                     let mut clock = link.server.clock.lock();
                     *clock = clock.with(before, secs * 1_000_000 + micro, micros());
                 }
@@ -409,8 +420,10 @@ impl Drop for Probe {
     }
 }
 
-fn with_arguments(command: &mut Cmd, key: &[u8], arguments: &[&[u8]]) -> Cmd {
-    command.arg(1).arg(key).arg(arguments).to_owned()
+fn call(command: &str, script: &str, key: &[u8], arguments: &[&[u8]]) -> Cmd {
+    let mut command = redis::cmd(command);
+    command.arg(script).arg(1).arg(key).arg(arguments);
+    command
 }
 
 fn unreachable(error: &deadpool_redis::PoolError) -> Fault {

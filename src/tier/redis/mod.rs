@@ -96,8 +96,8 @@ impl Redis {
     /// [`ErrorKind::Tier`](crate::ErrorKind::Tier), with the reason as its source.
     pub async fn ping(&self) -> Result<()> {
         let until = self.0.until();
-        let link = self.0.link(until).await?;
-        self.0.ask::<String>(&link, &redis::cmd("PING"), until).await?;
+        let mut link = self.0.link(until).await?;
+        self.0.ask::<String>(&mut link, &redis::cmd("PING"), until).await?;
         Ok(())
     }
 

@@ -170,7 +170,31 @@ struct Call {
     until: Instant,
 }
 
+/// A moment on the cache's clock and, as late as it can be, on the server's.
+struct Moment {
+    here: Timestamp,
+    there: Millis,
+    incarnation: u32,
+}
+
+impl Moment {
+    /// A time of the server's on the cache's clock: rather too early than too late.
+    fn here(&self, there: Millis) -> Timestamp {
+        match there {
+            LAST => Timestamp::NEVER,
+            _ if there >= self.there => self.here.after(Duration::from_millis(there - self.there)),
+            _ => self.here.before(Duration::from_millis(self.there - there)),
+        }
+    }
+}
+
 impl<V: Value, C: Codec<V>> Inner<V, C> {
+    fn moment(&self, call: &Call) -> Moment {
+        let server = call.link.server();
+        let (_, there) = server.now();
+        Moment { here: self.now(), there, incarnation: server.incarnation }
+    }
+
     async fn call(self: &Arc<Self>) -> Result<Call, Fault> {
         let until = self.redis.0.until();
         let link = self.redis.0.link(until).await?;
@@ -229,45 +253,50 @@ impl<V: Value, C: Codec<V>> Inner<V, C> {
 
     /// The copies of some names, in their order.
     async fn read(self: &Arc<Self>, names: &[Name]) -> Result<Vec<Option<Entry<V>>>, Fault> {
-        let mut again = true;
-        loop {
-            let call = self.call().await?;
-            let answer = match names {
-                [one] => {
-                    let command = redis::cmd("GET").arg(&one.redis).to_owned();
-                    let answer = self.redis.0.ask::<Answer>(&call.link, &command, call.until).await;
-                    answer.map(|answer| vec![answer])
-                }
-                many => {
-                    let mut command = redis::cmd("MGET");
-                    many.iter().for_each(|name| _ = command.arg(&name.redis));
-                    self.redis.0.ask::<Vec<Answer>>(&call.link, &command, call.until).await
-                }
-            };
-            return match answer {
-                Ok(answers) if answers.len() != names.len() => Err(Fault::Odd),
-                Ok(answers) => Ok(names
-                    .iter()
-                    .zip(&answers)
-                    .map(|(name, answer)| self.entry(&call, name, answer))
-                    .collect()),
-                // The server was restarted since the last command: nothing is wrong now.
-                Err(Fault::Lost) if std::mem::take(&mut again) => continue,
-                // Another kind of value stands there; alone, it makes an error of what is a miss among others.
-                Err(Fault::Refused(code)) if code == "WRONGTYPE" => {
-                    self.emit(&Event::Unreadable { tier: NAME });
-                    Ok(vec![None])
-                }
-                Err(fault) => Err(fault),
-            };
+        let mut mget = redis::cmd("MGET");
+        names.iter().for_each(|name| _ = mget.arg(&name.redis));
+        match self.ask_twice(&mget).await? {
+            (moment, Answer::Array(answers)) if answers.len() == names.len() => {
+                let copies = names.iter().zip(&answers);
+                Ok(copies.map(|(name, answer)| self.entry(&moment, name, answer)).collect())
+            }
+            _ => Err(Fault::Odd),
         }
     }
 
-    fn entry(&self, call: &Call, name: &Name, answer: &Answer) -> Option<Entry<V>> {
+    /// The copy of one name: the way of every hit.
+    async fn read_one(self: &Arc<Self>, name: &Name) -> Result<Option<Entry<V>>, Fault> {
+        let mut get = redis::cmd("GET");
+        get.arg(&name.redis);
+        match self.ask_twice(&get).await {
+            Ok((moment, answer)) => Ok(self.entry(&moment, name, &answer)),
+            // Another kind of value stands there. Asked for with others it would have been a miss.
+            Err(Fault::Refused(code)) if code == "WRONGTYPE" => {
+                self.emit(&Event::Unreadable { tier: NAME });
+                Ok(None)
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// A command that only reads. A connection that breaks is the end of the server's last life, and says nothing about
+    /// its present one: it is asked once more.
+    async fn ask_twice(self: &Arc<Self>, command: &redis::Cmd) -> Result<(Moment, Answer), Fault> {
+        let mut again = true;
+        loop {
+            let mut call = self.call().await?;
+            match self.redis.0.ask::<Answer>(&mut call.link, command, call.until).await {
+                Err(Fault::Lost) if std::mem::take(&mut again) => {}
+                answer => return Ok((self.moment(&call), answer?)),
+            }
+        }
+    }
+
+    fn entry(&self, moment: &Moment, name: &Name, answer: &Answer) -> Option<Entry<V>> {
         match answer {
             Answer::Nil => None,
             Answer::BulkString(bytes) => match layout::copy(bytes) {
-                Some(kept) => self.open(call, name, &kept),
+                Some(kept) => self.open(moment, name, &kept),
                 None => {
                     if layout::decode(bytes).is_none() {
                         self.emit(&Event::Unreadable { tier: NAME });
@@ -283,9 +312,9 @@ impl<V: Value, C: Codec<V>> Inner<V, C> {
     }
 
     /// The entry that a copy holds, if it is one of ours and may still be used.
-    fn open(&self, call: &Call, name: &Name, kept: &Kept<Cow<'_, [u8]>>) -> Option<Entry<V>> {
+    fn open(&self, moment: &Moment, name: &Name, kept: &Kept<Cow<'_, [u8]>>) -> Option<Entry<V>> {
         // A copy of an earlier life of the server may have been invalidated in the part of it that was lost.
-        if token::incarnation(kept.id.0) != call.link.server().incarnation {
+        if token::incarnation(kept.id.0) != moment.incarnation {
             self.emit(&Event::Outlived { tier: NAME });
             return None;
         }
@@ -293,13 +322,7 @@ impl<V: Value, C: Codec<V>> Inner<V, C> {
             self.emit(&Event::Unreadable { tier: NAME });
             return None;
         };
-        let (_, server_now) = call.link.server().now();
-        let now = self.now();
-        let here = |moment: Millis| match moment {
-            LAST => Timestamp::NEVER,
-            _ if moment >= server_now => now.after(Duration::from_millis(moment - server_now)),
-            _ => now.before(Duration::from_millis(server_now - moment)),
-        };
+        let here = |time| moment.here(time);
         Some(Entry::new(value, here(kept.as_of), here(kept.fresh_until), here(kept.expires_at)))
     }
 
@@ -372,7 +395,7 @@ impl<V: Value, C: Codec<V>> Inner<V, C> {
         let (Some(Answer::BulkString(word)), more) = (answer.first(), answer.get(2)) else {
             return Err(Fault::Odd);
         };
-        let copy = || more.and_then(|more| self.entry(call, name, &filled(more)));
+        let copy = || more.and_then(|more| self.entry(&self.moment(call), name, &filled(more)));
         Ok(match word.as_slice() {
             b"fresh" => copy().map(Acquired::Fresh),
             b"granted" => Some(Acquired::Granted(Lease::new(number), copy())),
@@ -467,10 +490,11 @@ impl<V: Value, C: Codec<V>> Inner<V, C> {
         let pattern = keys::pattern(&self.name);
         let mut cursor = 0_u64;
         loop {
-            let call = self.call().await?;
+            let mut call = self.call().await?;
             let scan =
                 redis::cmd("SCAN").arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(1_000).to_owned();
-            let (next, names): (u64, Vec<Vec<u8>>) = self.redis.0.ask(&call.link, &scan, call.until).await?;
+            let (next, names): (u64, Vec<Vec<u8>>) =
+                self.redis.0.ask(&mut call.link, &scan, call.until).await?;
             let hold_off = self.hold_off();
             let arguments: &[&[u8]] = &[&hold_off];
             let drops = names.iter().map(|name| {
@@ -516,6 +540,10 @@ impl<K: Key + CacheKey, V: Value, C: Codec<V>> Tier<K, V> for Namespace<V, C> {
 
     fn lease(&self) -> Option<Duration> {
         Some(self.0.lease)
+    }
+
+    async fn get(&self, key: &K) -> Result<Option<Entry<V>>> {
+        Ok(self.0.read_one(&self.0.name(key)).await?)
     }
 
     async fn get_many(&self, keys: &[K]) -> Result<Vec<Option<Entry<V>>>> {
