@@ -151,17 +151,8 @@ impl<K: Key, V: Value> Engine<K, V> {
 
     /// [`servable_many`](Self::servable_many) for one key.
     pub async fn servable(&self, key: &K) -> Option<Served<V>> {
-        let copy = self.best_copy(key).await;
+        let copy = self.copy(key).await;
         self.counted(copy, false)
-    }
-
-    /// A copy for a reader who brings a load along, if there can be a stale one at all. Not counted before it is
-    /// [served](Self::serve).
-    async fn stale_copy(&self, key: &K) -> Option<Served<V>> {
-        if self.context().lifetime.stale.is_zero() {
-            return None;
-        }
-        self.best_copy(key).await
     }
 
     fn serve(&self, copy: Served<V>) -> Served<V> {
@@ -169,7 +160,8 @@ impl<K: Key, V: Value> Engine<K, V> {
         copy
     }
 
-    async fn best_copy(&self, key: &K) -> Option<Served<V>> {
+    /// The best copy there is, fresh or stale. Not counted before it is [served](Self::serve).
+    async fn copy(&self, key: &K) -> Option<Served<V>> {
         let now = self.context().clock.now();
         self.0.setup.levels.copy(key, None).await.map(|found| Served::at(now, found))
     }

@@ -48,12 +48,17 @@ impl<K: Key, V: Value> Engine<K, V> {
         load: &dyn Load<K, V>,
         options: &ReadOptions,
     ) -> Result<Served<V>> {
-        let stale = if options.is_special() { None } else { self.stale_copy(key).await };
+        let looks = !options.is_special() && !self.context().lifetime.stale.is_zero();
+        let stale = if looks { self.copy(key).await } else { None };
         if let Some(stale) = &stale
-            && (self.0.flights.is_under_way(key) || self.is_backing_off(key))
+            && (stale.freshness() == Freshness::Fresh // somebody has just renewed it,
+                || self.0.flights.is_under_way(key) // or does so now,
+                || self.is_backing_off(key))
+        // or nobody should
         {
-            return Ok(self.serve(stale.clone())); // somebody renews it, or nobody should
+            return Ok(self.serve(stale.clone()));
         }
+        let options = if looks { &self.having_looked(options.clone()) } else { options };
         let outcome = match self.seat(key, options).await? {
             Seat::Landed(outcome) => outcome,
             Seat::Lead(leader, options) => {

@@ -1,5 +1,8 @@
 //! One tier above whatever lies below it.
 
+use std::borrow::Cow;
+use std::marker::PhantomData;
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -195,8 +198,10 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
             return Vec::new();
         }
         let (errands, questions): (Vec<_>, Vec<_>) = errands.into_iter().unzip();
+        let unused = Unused { tier: &self.tier, errands: &errands, values: PhantomData };
         let mut found = self.with_leases_alive(&errands, self.below.find(questions, search)).await;
         self.keep(&errands, &mut found).await;
+        mem::forget(unused);
         errands.into_iter().map(|errand| errand.at).zip(found).collect()
     }
 
@@ -239,13 +244,11 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
     /// Keeps copies from below, so that they are nearer the next time.
     async fn lift(&self, keys: &[K], leases: &[Option<Lease>], copies: &[Option<Found<V>>]) {
         let rights = keys.iter().zip(leases).zip(copies);
-        let lifted: Vec<(&K, Lease, Entry<V>)> = rights
-            .filter_map(|((key, lease), found)| {
-                Some((key, (*lease)?, self.own_term(found.as_ref()?.entry.clone())))
-            })
+        let lifted: Vec<(&K, Lease, Cow<'_, Entry<V>>)> = rights
+            .filter_map(|((key, lease), found)| Some((key, (*lease)?, self.own_term(&found.as_ref()?.entry))))
             .collect();
         if !lifted.is_empty() {
-            let fills: Vec<_> = lifted.iter().map(|(key, lease, entry)| (*key, *lease, entry)).collect();
+            let fills: Vec<_> = lifted.iter().map(|(key, lease, entry)| (*key, *lease, &**entry)).collect();
             _ = self.heard(self.tier.fill_many(&fills).await);
         }
     }
@@ -304,25 +307,21 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
                 && found.keep
                 && errand.place.is_wanted()
             {
-                fills.push((
-                    at,
-                    lease,
-                    self.own_term(found.entry.clone()),
-                    self.context.covered(&errand.place),
-                ));
+                fills.push((at, lease, self.own_term(&found.entry), self.context.covered(&errand.place)));
             }
         }
         let filled = match fills.is_empty() {
             true => Ok(Vec::new()),
             false => {
                 let fills: Vec<_> =
-                    fills.iter().map(|(at, lease, entry, _)| (&errands[*at].key, *lease, entry)).collect();
+                    fills.iter().map(|(at, lease, entry, _)| (&errands[*at].key, *lease, &**entry)).collect();
                 self.heard(self.tier.fill_many(&fills).await)
             }
         };
         let failed = filled.is_err();
         let mut outcomes: Vec<Option<(Filled, Seat)>> = errands.iter().map(|_| None).collect();
-        for ((at, .., covers), filled) in fills.into_iter().zip(filled.unwrap_or_default()) {
+        let fills: Vec<_> = fills.into_iter().map(|(at, .., covers)| (at, covers)).collect();
+        for ((at, covers), filled) in fills.into_iter().zip(filled.unwrap_or_default()) {
             outcomes[at] = Some((filled, covers));
         }
         for ((errand, found), outcome) in errands.iter().zip(found.iter_mut()).zip(outcomes) {
@@ -365,10 +364,10 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
     }
 
     /// An entry as this tier may keep it: above a shared tier only for a while, since other processes write too.
-    fn own_term(&self, entry: Entry<V>) -> Entry<V> {
+    fn own_term<'a>(&self, entry: &'a Entry<V>) -> Cow<'a, Entry<V>> {
         match self.context.shared && !self.tier.is_shared() {
-            true => entry.until(self.now().after(self.context.local_ttl)),
-            false => entry,
+            true => Cow::Owned(entry.clone().until(self.now().after(self.context.local_ttl))),
+            false => Cow::Borrowed(entry),
         }
     }
 
@@ -400,6 +399,24 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
         answer.inspect_err(|error| {
             self.context.events.emit(&Event::TierFailed { tier: self.tier.name(), error });
         })
+    }
+}
+
+/// Leases of a search that is under way. One that is given up, with its caller or at its deadline, gives them back:
+/// others would otherwise wait for it until they run out.
+struct Unused<'a, T: Tier<K, V>, K: Key, V: Value> {
+    tier: &'a T,
+    errands: &'a [Errand<K>],
+    values: PhantomData<fn() -> V>,
+}
+
+impl<T: Tier<K, V>, K: Key, V: Value> Drop for Unused<'_, T, K, V> {
+    fn drop(&mut self) {
+        for errand in self.errands {
+            if let Right::Lease(lease) = errand.right {
+                self.tier.abandon_now(&errand.key, lease);
+            }
+        }
     }
 }
 
@@ -521,7 +538,7 @@ impl<K: Key, V: Value, T: Tier<K, V>> Levels<K, V> for Level<T, K, V> {
     async fn publish(&self, key: &K, hold: Hold, entry: &Entry<V>) -> Result<bool> {
         match self.below.publish(key, hold, entry).await {
             Ok(true) => {
-                let entry = self.own_term(entry.clone());
+                let entry = self.own_term(entry);
                 Ok(self.dropped(self.tier.publish(key, hold, &entry).await)? == Filled::Stored)
             }
             // Below, another writer came between: whose value is the store's is unknown, so nothing is kept here.

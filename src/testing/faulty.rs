@@ -159,6 +159,12 @@ impl<K: Key, V: Value, T: Tier<K, V>> Tier<K, V> for Faulty<T> {
         self.inner.invalidate_many(keys).await
     }
 
+    fn abandon_now(&self, key: &K, lease: Lease) {
+        if !self.faults.fails() {
+            self.inner.abandon_now(key, lease);
+        }
+    }
+
     fn invalidate_now(&self, keys: &[K]) {
         if !self.faults.fails() {
             self.inner.invalidate_now(keys);

@@ -282,6 +282,10 @@ impl<K: Key, V: Value> Tier<K, V> for SharedTier<K, V> {
         Ok(())
     }
 
+    fn abandon_now(&self, key: &K, lease: Lease) {
+        _ = self.server.ask(key, Command::Abandon { token: Token(lease.number()), back_off: 0 });
+    }
+
     async fn invalidate_many(&self, keys: &[K]) -> Result<()> {
         for key in keys {
             _ = self.server.ask(key, Command::Invalidate { hold_off: 0 });

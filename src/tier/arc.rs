@@ -79,6 +79,10 @@ impl<K: Key, V: Value, T: Tier<K, V>> Tier<K, V> for Arc<T> {
         (**self).invalidate_many(keys)
     }
 
+    fn abandon_now(&self, key: &K, lease: Lease) {
+        (**self).abandon_now(key, lease);
+    }
+
     fn invalidate_now(&self, keys: &[K]) {
         (**self).invalidate_now(keys);
     }

@@ -226,6 +226,10 @@ pub trait Tier<K: Key, V: Value>: Send + Sync + 'static {
         async { Ok(()) }
     }
 
+    /// Gives a lease back as far as it can be done without waiting; called when a load is cancelled. Where a lease keeps
+    /// others waiting, see to it that it does not until it runs out.
+    fn abandon_now(&self, _key: &K, _lease: Lease) {}
+
     /// Drops the copies of `keys` and destroys their leases. When it answers, no older copy can come back.
     fn invalidate_many(&self, keys: &[K]) -> impl Future<Output = Result<()>> + Send;
 

@@ -100,6 +100,11 @@ impl Lanes {
         hosts.push(host.clone());
     }
 
+    /// How many connections there are.
+    pub(super) fn count(&self) -> usize {
+        self.lanes.len()
+    }
+
     /// Until when a call that begins now must have its answer.
     pub(super) fn until(&self) -> Instant {
         time::from_now(self.settings.deadline)

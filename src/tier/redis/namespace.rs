@@ -26,12 +26,14 @@ use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::tier::slot::{Kept, LAST, Millis};
 use crate::tier::{Acquired, Filled, Hold, Host, Lease, Purpose, Tier, token};
-use crate::time::{Clock, SystemClock, Timestamp};
+use crate::time::{self, Clock, SystemClock, Timestamp};
 
 /// How long a lease lives unless it is renewed.
 const LEASE: Duration = Duration::from_secs(5);
 /// The biggest value, in bytes as it is written.
 const MAX_VALUE: usize = 1024 * 1024;
+/// How long to wait before trying again to give a lease back.
+const GIVE_BACK_PAUSE: Duration = Duration::from_millis(100);
 /// How many keys are asked for in one message.
 const BATCH: usize = 500;
 
@@ -39,11 +41,9 @@ const BATCH: usize = 500;
 ///
 /// Values are written by a [`Codec`], [`Json`] unless another is given, in an envelope that says whose they are. A copy
 /// that is damaged, another key's, too big, or of a schema that is not accepted, is a miss and a count.
-pub struct Namespace<V, C = Json>(Arc<Inner<V, C>>);
-
-struct Inner<V, C> {
+pub struct Namespace<V, C = Json> {
     redis: Redis,
-    name: String,
+    name: Arc<str>,
     codec: C,
     schema: u32,
     accepted: Vec<(u32, Upgrade<V, C>)>,
@@ -61,9 +61,9 @@ type Upgrade<V, C> = Arc<dyn Fn(&C, &[u8]) -> Result<V, BoxError> + Send + Sync>
 
 impl<V> Namespace<V> {
     pub(super) fn new(redis: Redis, name: &str) -> Self {
-        Self(Arc::new(Inner {
+        Self {
             redis,
-            name: name.to_owned(),
+            name: name.into(),
             codec: Json,
             schema: 1,
             accepted: Vec::new(),
@@ -73,7 +73,7 @@ impl<V> Namespace<V> {
             host: OnceLock::new(),
             recent: Mutex::default(),
             incarnation: AtomicU64::new(u64::MAX),
-        }))
+        }
     }
 }
 
@@ -81,26 +81,26 @@ impl<V, C> Namespace<V, C> {
     /// Writes values in another way than as JSON. Forgets what was [accepted](Self::accepts) before.
     #[must_use]
     pub fn codec<D: Codec<V>>(self, codec: D) -> Namespace<V, D> {
-        self.change(|old| Inner {
-            redis: old.redis,
-            name: old.name,
+        Namespace {
+            redis: self.redis,
+            name: self.name,
             codec,
-            schema: old.schema,
+            schema: self.schema,
             accepted: Vec::new(),
-            lease: old.lease,
-            replica_lag: old.replica_lag,
-            max_value: old.max_value,
-            host: old.host,
-            recent: old.recent,
-            incarnation: old.incarnation,
-        })
+            lease: self.lease,
+            replica_lag: self.replica_lag,
+            max_value: self.max_value,
+            host: self.host,
+            recent: self.recent,
+            incarnation: self.incarnation,
+        }
     }
 
     /// The number of the value's schema: raise it when copies of the old form can no longer be read, or would be read
     /// wrongly. Default: 1.
     #[must_use]
     pub fn schema(self, number: u32) -> Self {
-        self.change(|old| Inner { schema: number, ..old })
+        Self { schema: number, ..self }
     }
 
     /// Also reads copies of an older schema. While two versions of a service run side by side, the new one then serves
@@ -120,15 +120,13 @@ impl<V, C> Namespace<V, C> {
     /// # Ok::<(), larder::Error>(())
     /// ```
     #[must_use]
-    pub fn accepts<Old>(self, schema: u32, upgrade: impl Fn(Old) -> V + Send + Sync + 'static) -> Self
+    pub fn accepts<Old>(mut self, schema: u32, upgrade: impl Fn(Old) -> V + Send + Sync + 'static) -> Self
     where
         C: Codec<Old>,
     {
         let upgrade: Upgrade<V, C> = Arc::new(move |codec, bytes| codec.decode(bytes).map(&upgrade));
-        self.change(|mut old| {
-            old.accepted.push((schema, upgrade));
-            old
-        })
+        self.accepted.push((schema, upgrade));
+        self
     }
 
     /// How long the right to load a key lasts unless it is renewed, which is done at half of it while a load runs. So
@@ -136,31 +134,34 @@ impl<V, C> Namespace<V, C> {
     /// the most. Default: 5 seconds.
     #[must_use]
     pub fn lease(self, lease: Duration) -> Self {
-        self.change(|old| Inner { lease, ..old })
+        Self { lease, ..self }
     }
 
     /// How far what loads read from may be behind what writes write to, where that is a database replica: so long
     /// nothing is kept after a write. Default: not at all, loads read what was written.
     #[must_use]
     pub fn replica_lag(self, lag: Duration) -> Self {
-        self.change(|old| Inner { replica_lag: lag, ..old })
+        Self { replica_lag: lag, ..self }
     }
 
     /// The biggest value that is kept, in bytes as it is written. Bigger ones go to their readers only, and may be kept
     /// by the tiers above. Default: 1 MiB.
     #[must_use]
     pub fn max_value(self, bytes: usize) -> Self {
-        self.change(|old| Inner { max_value: bytes, ..old })
+        Self { max_value: bytes, ..self }
     }
+}
 
-    /// Changes the settings. Nobody else has the tier yet: handles are only shared once a cache is built on it.
-    fn change<D>(self, change: impl FnOnce(Inner<V, C>) -> Inner<V, D>) -> Namespace<V, D> {
-        match Arc::try_unwrap(self.0) {
-            Ok(inner) => Namespace(Arc::new(change(inner))),
-            Err(_) => unreachable!(
-                "a namespace is shared by the tasks of a cache only, and cannot be taken out of one"
-            ),
-        }
+/// Gives a lease back when it is dropped.
+struct GiveBack<'a, V: Value, C: Codec<V>> {
+    namespace: &'a Namespace<V, C>,
+    name: &'a Name,
+    lease: Lease,
+}
+
+impl<V: Value, C: Codec<V>> Drop for GiveBack<'_, V, C> {
+    fn drop(&mut self) {
+        self.namespace.give_back(self.name, self.lease);
     }
 }
 
@@ -188,14 +189,14 @@ impl Moment {
     }
 }
 
-impl<V: Value, C: Codec<V>> Inner<V, C> {
+impl<V: Value, C: Codec<V>> Namespace<V, C> {
     fn moment(&self, call: &Call) -> Moment {
         let server = call.link.server();
         let (_, there) = server.now();
         Moment { here: self.now(), there, incarnation: server.incarnation }
     }
 
-    async fn call(self: &Arc<Self>) -> Result<Call, Fault> {
+    async fn call(&self) -> Result<Call, Fault> {
         let until = self.redis.0.until();
         let link = self.redis.0.link(until).await?;
         self.recognise(&link);
@@ -230,7 +231,7 @@ impl<V: Value, C: Codec<V>> Inner<V, C> {
     }
 
     /// Notices when the server is another than before, and sends it the last invalidations again.
-    fn recognise(self: &Arc<Self>, link: &Link) {
+    fn recognise(&self, link: &Link) {
         let new = u64::from(link.server().incarnation);
         let old = self.incarnation.swap(new, Ordering::AcqRel);
         if old == new || old == u64::MAX {
@@ -238,24 +239,24 @@ impl<V: Value, C: Codec<V>> Inner<V, C> {
         }
         let names = self.recent.lock().names(Instant::now());
         let (Ok(runtime), false) = (Handle::try_current(), names.is_empty()) else { return };
-        let namespace = Arc::clone(self);
+        let (redis, hold_off) = (self.redis.clone(), self.hold_off());
         runtime.spawn(async move {
-            let hold_off = millis(namespace.replica_lag).to_string();
             for name in names {
-                let until = namespace.redis.0.until();
-                let Ok(link) = namespace.redis.0.link(until).await else { return };
-                let arguments: &[&[u8]] = &[hold_off.as_bytes()];
-                let lanes = &namespace.redis.0;
-                _ = lanes.run::<String>(&link, Script::Invalidate, name.as_bytes(), arguments, until).await;
+                let until = redis.0.until();
+                let Ok(link) = redis.0.link(until).await else { return };
+                let arguments: &[&[u8]] = &[&hold_off];
+                let sent =
+                    redis.0.run::<String>(&link, Script::Invalidate, name.as_bytes(), arguments, until);
+                _ = sent.await;
             }
         });
     }
 
     /// The copies of some names, in their order.
-    async fn read(self: &Arc<Self>, names: &[Name]) -> Result<Vec<Option<Entry<V>>>, Fault> {
+    async fn read(&self, names: &[Name]) -> Result<Vec<Option<Entry<V>>>, Fault> {
         let mut mget = redis::cmd("MGET");
         names.iter().for_each(|name| _ = mget.arg(&name.redis));
-        match self.ask_twice(&mget).await? {
+        match self.ask_patiently(&mget).await? {
             (moment, Answer::Array(answers)) if answers.len() == names.len() => {
                 let copies = names.iter().zip(&answers);
                 Ok(copies.map(|(name, answer)| self.entry(&moment, name, answer)).collect())
@@ -265,10 +266,10 @@ impl<V: Value, C: Codec<V>> Inner<V, C> {
     }
 
     /// The copy of one name: the way of every hit.
-    async fn read_one(self: &Arc<Self>, name: &Name) -> Result<Option<Entry<V>>, Fault> {
+    async fn read_one(&self, name: &Name) -> Result<Option<Entry<V>>, Fault> {
         let mut get = redis::cmd("GET");
         get.arg(&name.redis);
-        match self.ask_twice(&get).await {
+        match self.ask_patiently(&get).await {
             Ok((moment, answer)) => Ok(self.entry(&moment, name, &answer)),
             // Another kind of value stands there. Asked for with others it would have been a miss.
             Err(Fault::Refused(code)) if code == "WRONGTYPE" => {
@@ -279,14 +280,14 @@ impl<V: Value, C: Codec<V>> Inner<V, C> {
         }
     }
 
-    /// A command that only reads. A connection that breaks is the end of the server's last life, and says nothing about
-    /// its present one: it is asked once more.
-    async fn ask_twice(self: &Arc<Self>, command: &redis::Cmd) -> Result<(Moment, Answer), Fault> {
-        let mut again = true;
+    /// A command that only reads. A connection that breaks tells of the end of the server's last life, and nothing of
+    /// its present one: it is asked again, at the most as often as there are connections that can break.
+    async fn ask_patiently(&self, command: &redis::Cmd) -> Result<(Moment, Answer), Fault> {
+        let mut lanes = self.redis.0.count();
         loop {
             let mut call = self.call().await?;
             match self.redis.0.ask::<Answer>(&mut call.link, command, call.until).await {
-                Err(Fault::Lost) if std::mem::take(&mut again) => {}
+                Err(Fault::Lost) if lanes > 0 => lanes -= 1,
                 answer => return Ok((self.moment(&call), answer?)),
             }
         }
@@ -368,12 +369,7 @@ impl<V: Value, C: Codec<V>> Inner<V, C> {
         [as_of, span(entry.fresh_until()), span(entry.expires_at())].map(|number| number.to_string())
     }
 
-    async fn acquire_one(
-        self: &Arc<Self>,
-        call: &Call,
-        name: &Name,
-        purpose: Purpose,
-    ) -> Result<Acquired<V>, Fault> {
+    async fn acquire_one(&self, call: &Call, name: &Name, purpose: Purpose) -> Result<Acquired<V>, Fault> {
         match self.try_acquire(call, name, purpose).await? {
             // What the script takes for a fresh copy cannot be read here: load, and put a readable one in its place.
             None => Ok(self.try_acquire(call, name, Purpose::Renew).await?.unwrap_or(Acquired::Held)),
@@ -391,7 +387,10 @@ impl<V: Value, C: Codec<V>> Inner<V, C> {
         let lease = millis(self.lease).max(1).to_string();
         let renew: &[u8] = if purpose == Purpose::Renew { b"1" } else { b"0" };
         let arguments: &[&[u8]] = &[&number.to_be_bytes(), lease.as_bytes(), renew];
+        // Granted to somebody who has stopped listening, it would keep everybody waiting until it runs out.
+        let unheard = GiveBack { namespace: self, name, lease: Lease::new(number) };
         let answer: Vec<Answer> = self.run(call, Script::Acquire, name, arguments).await?;
+        std::mem::forget(unheard);
         let (Some(Answer::BulkString(word)), more) = (answer.first(), answer.get(2)) else {
             return Err(Fault::Odd);
         };
@@ -412,8 +411,29 @@ impl<V: Value, C: Codec<V>> Inner<V, C> {
         })
     }
 
+    /// Gives a lease back in the background, as soon as the server answers, and only while it can still be in force.
+    fn give_back(&self, name: &Name, lease: Lease) {
+        let Ok(runtime) = Handle::try_current() else { return };
+        let (redis, key, ends) = (self.redis.clone(), name.redis.clone(), time::from_now(self.lease));
+        runtime.spawn(async move {
+            while Instant::now() < ends {
+                let until = redis.0.until();
+                if let Ok(link) = redis.0.link(until).await {
+                    let arguments: &[&[u8]] = &[&lease.number().to_be_bytes(), b"0"];
+                    let given =
+                        redis.0.run::<String>(&link, Script::Abandon, key.as_bytes(), arguments, until);
+                    if given.await.is_ok() {
+                        return;
+                    }
+                }
+                let Ok(timer) = time::timer(time::from_now(GIVE_BACK_PAUSE)) else { return };
+                timer.await;
+            }
+        });
+    }
+
     async fn fill_one(
-        self: &Arc<Self>,
+        &self,
         call: &Call,
         name: &Name,
         lease: Lease,
@@ -438,12 +458,12 @@ impl<V: Value, C: Codec<V>> Inner<V, C> {
 
     /// One script for each key, all under way at once; every key must succeed.
     async fn for_each<K: CacheKey + Sync>(
-        self: &Arc<Self>,
+        &self,
         keys: &[K],
         script: Script,
         arguments: impl Fn(&Link) -> Vec<Vec<u8>>,
     ) -> Result<Vec<String>, Fault> {
-        let mut again = true;
+        let mut lanes = self.redis.0.count();
         loop {
             let call = self.call().await?;
             let arguments = arguments(&call.link);
@@ -453,13 +473,13 @@ impl<V: Value, C: Codec<V>> Inner<V, C> {
                 join_all(names.iter().map(|name| self.run::<String>(&call, script, name, &arguments)));
             match answers.await.into_iter().collect() {
                 // All of these scripts can be sent twice.
-                Err(Fault::Lost) if std::mem::take(&mut again) => continue,
+                Err(Fault::Lost) if lanes > 0 => lanes -= 1,
                 answers => return answers,
             }
         }
     }
 
-    async fn end_hold<K: CacheKey + Sync>(self: &Arc<Self>, keys: &[K], hold: Hold) -> Result<(), Fault> {
+    async fn end_hold<K: CacheKey + Sync>(&self, keys: &[K], hold: Hold) -> Result<(), Fault> {
         let answers =
             self.for_each(keys, Script::Release, |link| vec![self.mine(hold, link), self.hold_off()]);
         for answer in answers.await? {
@@ -486,7 +506,7 @@ impl<V: Value, C: Codec<V>> Inner<V, C> {
         keys.iter().for_each(|key| recent.note(self.name(key).redis, now));
     }
 
-    async fn drop_all(self: &Arc<Self>) -> Result<(), Fault> {
+    async fn drop_all(&self) -> Result<(), Fault> {
         let pattern = keys::pattern(&self.name);
         let mut cursor = 0_u64;
         loop {
@@ -519,91 +539,95 @@ impl<K: Key + CacheKey, V: Value, C: Codec<V>> Tier<K, V> for Namespace<V, C> {
     }
 
     fn attach(&self, host: &Host) -> Result<()> {
-        if !keys::is_namespace(&self.0.name) {
+        if !keys::is_namespace(&self.name) {
             return Err(Error::new(
                 ErrorKind::Settings,
                 "the name of a namespace is 1 to 64 of the characters `a-z A-Z 0-9 _ - .`",
             ));
         }
-        if self.0.lease.is_zero() {
+        if self.lease.is_zero() {
             return Err(Error::new(ErrorKind::Settings, "`lease` is zero: no load could ever be kept"));
         }
-        if self.0.host.set(host.clone()).is_err() {
+        if self.host.set(host.clone()).is_err() {
             return Err(Error::new(
                 ErrorKind::Settings,
                 "a namespace serves one cache; make another for another",
             ));
         }
-        self.0.redis.0.tell(host);
+        self.redis.0.tell(host);
         Ok(())
     }
 
     fn lease(&self) -> Option<Duration> {
-        Some(self.0.lease)
+        Some(self.lease)
     }
 
     async fn get(&self, key: &K) -> Result<Option<Entry<V>>> {
-        Ok(self.0.read_one(&self.0.name(key)).await?)
+        Ok(self.read_one(&self.name(key)).await?)
     }
 
     async fn get_many(&self, keys: &[K]) -> Result<Vec<Option<Entry<V>>>> {
-        let names: Vec<Name> = keys.iter().map(|key| self.0.name(key)).collect();
+        let names: Vec<Name> = keys.iter().map(|key| self.name(key)).collect();
         let mut copies = Vec::with_capacity(names.len());
         for names in names.chunks(BATCH) {
-            copies.extend(self.0.read(names).await?);
+            copies.extend(self.read(names).await?);
         }
         Ok(copies)
     }
 
     async fn acquire(&self, key: &K, purpose: Purpose) -> Result<Acquired<V>> {
-        let call = self.0.call().await?;
-        Ok(self.0.acquire_one(&call, &self.0.name(key), purpose).await?)
+        let call = self.call().await?;
+        Ok(self.acquire_one(&call, &self.name(key), purpose).await?)
     }
 
     async fn acquire_many(&self, keys: &[K], purpose: Purpose) -> Result<Vec<Acquired<V>>> {
-        let call = self.0.call().await?;
-        let names: Vec<Name> = keys.iter().map(|key| self.0.name(key)).collect();
-        let answers = join_all(names.iter().map(|name| self.0.acquire_one(&call, name, purpose)));
+        let call = self.call().await?;
+        let names: Vec<Name> = keys.iter().map(|key| self.name(key)).collect();
+        let answers = join_all(names.iter().map(|name| self.acquire_one(&call, name, purpose)));
         Ok(answers.await.into_iter().collect::<Result<_, _>>()?)
     }
 
     async fn fill(&self, key: &K, lease: Lease, entry: &Entry<V>) -> Result<Filled> {
-        let call = self.0.call().await?;
-        Ok(self.0.fill_one(&call, &self.0.name(key), lease, entry).await?)
+        let call = self.call().await?;
+        Ok(self.fill_one(&call, &self.name(key), lease, entry).await?)
     }
 
     async fn fill_many(&self, fills: &[(&K, Lease, &Entry<V>)]) -> Result<Vec<Filled>> {
-        let call = self.0.call().await?;
-        let names: Vec<Name> = fills.iter().map(|(key, ..)| self.0.name(*key)).collect();
+        let call = self.call().await?;
+        let names: Vec<Name> = fills.iter().map(|(key, ..)| self.name(*key)).collect();
         let answers = join_all(
             names
                 .iter()
                 .zip(fills)
-                .map(|(name, (_, lease, entry))| self.0.fill_one(&call, name, *lease, entry)),
+                .map(|(name, (_, lease, entry))| self.fill_one(&call, name, *lease, entry)),
         );
         Ok(answers.await.into_iter().collect::<Result<_, _>>()?)
     }
 
     async fn renew(&self, key: &K, lease: Lease) -> Result<()> {
-        let call = self.0.call().await?;
-        let time = millis(self.0.lease).max(1).to_string();
+        let call = self.call().await?;
+        let time = millis(self.lease).max(1).to_string();
         let arguments: &[&[u8]] = &[&lease.number().to_be_bytes(), time.as_bytes()];
-        self.0.run::<String>(&call, Script::Renew, &self.0.name(key), arguments).await?;
+        self.run::<String>(&call, Script::Renew, &self.name(key), arguments).await?;
         Ok(())
     }
 
     async fn abandon(&self, key: &K, lease: Lease, back_off: Duration) -> Result<()> {
-        let call = self.0.call().await?;
+        let call = self.call().await?;
         let time = millis(back_off).to_string();
         let arguments: &[&[u8]] = &[&lease.number().to_be_bytes(), time.as_bytes()];
-        self.0.run::<String>(&call, Script::Abandon, &self.0.name(key), arguments).await?;
+        self.run::<String>(&call, Script::Abandon, &self.name(key), arguments).await?;
         Ok(())
+    }
+
+    fn abandon_now(&self, key: &K, lease: Lease) {
+        self.give_back(&self.name(key), lease);
     }
 
     async fn invalidate_many(&self, keys: &[K]) -> Result<()> {
         for keys in keys.chunks(BATCH) {
-            self.0.for_each(keys, Script::Invalidate, |_| vec![self.0.hold_off()]).await?;
-            self.0.note(keys);
+            self.for_each(keys, Script::Invalidate, |_| vec![self.hold_off()]).await?;
+            self.note(keys);
         }
         Ok(())
     }
@@ -611,10 +635,10 @@ impl<K: Key + CacheKey, V: Value, C: Codec<V>> Tier<K, V> for Namespace<V, C> {
     async fn hold_many(&self, keys: &[K], hold: Hold, lifetime: Duration) -> Result<()> {
         let life = millis(lifetime).max(1).to_string().into_bytes();
         for keys in keys.chunks(BATCH) {
-            let arguments = |link: &Link| vec![self.0.mine(hold, link), life.clone()];
-            for answer in self.0.for_each(keys, Script::Hold, arguments).await? {
+            let arguments = |link: &Link| vec![self.mine(hold, link), life.clone()];
+            for answer in self.for_each(keys, Script::Hold, arguments).await? {
                 if answer == "contended" {
-                    self.0.emit(&Event::HoldContended { tier: NAME });
+                    self.emit(&Event::HoldContended { tier: NAME });
                 }
             }
         }
@@ -623,40 +647,40 @@ impl<K: Key + CacheKey, V: Value, C: Codec<V>> Tier<K, V> for Namespace<V, C> {
 
     async fn release_many(&self, keys: &[K], hold: Hold) -> Result<()> {
         for keys in keys.chunks(BATCH) {
-            self.0.end_hold(keys, hold).await?;
+            self.end_hold(keys, hold).await?;
         }
         Ok(())
     }
 
     async fn publish(&self, key: &K, hold: Hold, entry: &Entry<V>) -> Result<Filled> {
-        let name = self.0.name(key);
-        let Some(body) = self.0.encode(&name, entry.value()) else {
-            self.0.end_hold(std::slice::from_ref(key), hold).await?;
+        let name = self.name(key);
+        let Some(body) = self.encode(&name, entry.value()) else {
+            self.end_hold(std::slice::from_ref(key), hold).await?;
             return Ok(Filled::Unfit);
         };
-        let call = self.0.call().await?;
-        let [as_of, fresh, total] = self.0.life(&call, entry);
-        let (mine, hold_off) = (self.0.mine(hold, &call.link), self.0.hold_off());
+        let call = self.call().await?;
+        let [as_of, fresh, total] = self.life(&call, entry);
+        let (mine, hold_off) = (self.mine(hold, &call.link), self.hold_off());
         let arguments: &[&[u8]] =
             &[&mine, as_of.as_bytes(), fresh.as_bytes(), total.as_bytes(), &hold_off, &body];
-        let answer: String = self.0.run(&call, Script::Publish, &name, arguments).await?;
+        let answer: String = self.run(&call, Script::Publish, &name, arguments).await?;
         if answer == "lost" {
-            self.0.emit(&Event::HoldLost { tier: NAME });
+            self.emit(&Event::HoldLost { tier: NAME });
         }
-        self.0.note(std::slice::from_ref(key));
+        self.note(std::slice::from_ref(key));
         Ok(if answer == "stored" { Filled::Stored } else { Filled::Refused })
     }
 
     async fn clear(&self) -> Result<()> {
-        Ok(self.0.drop_all().await?)
+        Ok(self.drop_all().await?)
     }
 }
 
 impl<V, C> fmt::Debug for Namespace<V, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Namespace")
-            .field("name", &self.0.name)
-            .field("schema", &self.0.schema)
+            .field("name", &self.name)
+            .field("schema", &self.schema)
             .finish_non_exhaustive()
     }
 }
