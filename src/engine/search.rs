@@ -266,7 +266,7 @@ impl<K: Key, V: Value> Engine<K, V> {
 
     pub(super) fn answer(&self, outcome: Outcome<V>) -> Result<Served<V>> {
         self.events().emit(&outcome.as_ref().map_or(Event::Miss, hit_or_miss));
-        outcome.map(|found| Served::at(self.context().clock.now(), found))
+        outcome.map(|found| Served::at(self.context().clock.recent(), found))
     }
 
     pub(super) fn loader(&self) -> Result<Arc<dyn EntryLoader<K, V>>> {

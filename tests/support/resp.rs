@@ -57,6 +57,13 @@ impl Connection {
         self.exchange(&encode(arguments))
     }
 
+    /// Sends all of `requests` before it reads a reply: one round trip for the lot.
+    pub fn ask_all(&mut self, requests: &[Vec<Vec<u8>>]) -> io::Result<Vec<Reply>> {
+        let bytes: Vec<u8> = requests.iter().flat_map(|request| encode(request)).collect();
+        self.0.get_mut().write_all(&bytes)?;
+        requests.iter().map(|_| self.read()).collect()
+    }
+
     /// The next reply, whether or not it was asked for.
     pub fn read(&mut self) -> io::Result<Reply> {
         read_reply(&mut self.0)

@@ -110,8 +110,11 @@ fn take_time(bytes: &[u8]) -> Option<(Millis, &[u8])> {
     Some((number(time)?, rest))
 }
 
-/// The decimal number that `digits` are.
+/// The decimal number that `digits` are. Rust would also take a plus for one of them.
 pub fn number(digits: &[u8]) -> Option<Millis> {
+    if !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
@@ -157,5 +160,6 @@ mod tests {
             assert!(decode(bytes).is_none() || bytes == b"ld1Hx");
             assert!(copy(bytes).is_none());
         }
+        assert!(decode(b"ld1L0123456789abcdef+0000000000030000000000004").is_none());
     }
 }

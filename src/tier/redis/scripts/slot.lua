@@ -2,18 +2,41 @@
 -- are those of tier/slot.rs; tests hold the two against each other command by command.
 local key = KEYS[1]
 local slot = redis.pcall('GET', key)
-local state
-if type(slot) == 'string' then
-  state = string.sub(slot, 1, 4)
-  if (state == 'ld1V' and #slot < 59) or (state == 'ld1L' and #slot < 46) then
-    state = nil
-  end
-end
 local NOBODY = string.rep('\0', 16)
 local LAST = 9999999999999
+local TOKEN, TIME = string.rep('.', 16), string.rep('%d', 13)
+
+local function has(form, from)
+  return string.find(slot, '^' .. form, from) ~= nil
+end
+
+local function is_copy(from)
+  return has('ld1V' .. TOKEN .. TIME .. TIME .. TIME, from)
+end
+
+local function is_held()
+  for from = 6, #slot, 29 do
+    if not has(TOKEN .. TIME, from) then
+      return false
+    end
+  end
+  return has('ld1H', 1)
+end
+
+-- Anything but a whole slot is as good as nothing.
+local state
+if type(slot) == 'string' then
+  if is_copy(1) then
+    state = 'ld1V'
+  elseif has('ld1L' .. TOKEN .. TIME .. TIME, 1) then
+    state = 'ld1L'
+  elseif is_held() then
+    state = 'ld1H'
+  end
+end
 
 local function number(from)
-  return tonumber(string.sub(slot, from, from + 12)) or 0
+  return tonumber(string.sub(slot, from, from + 12))
 end
 
 local function later(moment, by)
@@ -30,7 +53,7 @@ end
 
 -- The copy that a reader may still be given, its end and whether it is fresh; or nothing.
 local function kept_copy(from)
-  if #slot >= from + 58 then
+  if is_copy(from) then
     local expires = number(from + 46)
     if expires > now then
       return string.sub(slot, from), expires, number(from + 33) > now
