@@ -1,5 +1,15 @@
-//! Longer texts: what to do about errors, how to test a service, what stays as it is, and what caches kept by hand get
-//! wrong. Every example in them is run with the tests.
+//! Longer texts: copies that all processes share, what to do about errors, how to test a service, what stays as it is, and
+//! what caches kept by hand get wrong. Every example in them is run with the tests.
+
+#[cfg(feature = "redis")]
+#[doc = include_str!("../docs/redis.md")]
+///
+/// ---
+/// The types: [`Redis`](crate::Redis), [`RedisBuilder`](crate::tier::redis::RedisBuilder),
+/// [`Namespace`](crate::tier::redis::Namespace), [`Credentials`](crate::tier::redis::Credentials),
+/// [`CacheKey`](crate::codec::CacheKey), [`Codec`](crate::codec::Codec), [`Consistency`](crate::Consistency),
+/// [`Stats`](crate::Stats). The guide on tests: [`testing`].
+pub mod redis {}
 
 #[doc = include_str!("../docs/errors.md")]
 ///

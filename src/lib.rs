@@ -34,6 +34,9 @@
 //!
 //! For writes that are partial SQL, or that touch another table, there is [`write`](LayeredCache::write).
 //!
+//! Copies are kept in tiers: `Memory` in this process, and with the feature `redis` a server that all processes of a
+//! service share. Both are given to the builder with [`tier`](Builder::tier), the fastest first.
+//!
 //! # What it promises, in one process
 //!
 //! - A value is served no longer than its ttl after the store was asked for it, and the window of
@@ -47,12 +50,25 @@
 //! - After a write whose outcome nobody knows the copies are dropped, now and once more when it can no longer come
 //!   true.
 //!
+//! # And across processes
+//!
+//! With a shared tier, and all writes going through larder:
+//!
+//! - A read that begins after a write has been answered, in whichever process, returns nothing older; through a tier of
+//!   its own process above the shared one at most [`local_ttl`](Builder::local_ttl) later.
+//! - With [`Consistency::Linearizable`] it returns what the store had at some moment while it read, and a writer that dies
+//!   leaves no old copy.
+//! - Of all processes one loads a key, and the others wait for it, for a while.
+//! - A shared tier that fails is a miss. Copies that it could not drop are dropped when it answers again.
+//!
+//! What is left of this under which failure, the guide on Redis says in a table.
+//!
 //! # The parts
 //!
 //! [`Cache`] is the trait an application holds, [`LayeredCache`] what the [`Builder`] makes. [`store`] is the database
-//! behind it, [`tier`] where copies are kept, [`strategy`] how reads and writes behave, `testing` (a feature)
-//! what your tests need. [`error`] says what can go wrong, [`event`] what happened, [`time`] what is fresh.
-//! Longer texts are in [`guide`]: errors, testing, stability, patterns.
+//! behind it, [`tier`] where copies are kept, [`strategy`] how reads and writes behave, `codec` (with `redis`) how keys
+//! and values become bytes, `testing` (a feature) what your tests need. [`error`] says what can go wrong, [`event`] what
+//! happened, [`time`] what is fresh. Longer texts are in [`guide`]: Redis, errors, testing, stability, patterns.
 
 pub mod bounds;
 mod cache;

@@ -1,6 +1,7 @@
 //! What tests of a service, a store or a tier need: a store to watch, faults on command, a clock to move, and the
-//! contracts of the seams as suites. Feature `testing`.
+//! contracts of the seams as suites, and an explorer of protocols. Feature `testing`.
 
+mod explorer;
 mod fake_store;
 mod faulty;
 mod gate;
@@ -9,6 +10,7 @@ mod store_contract;
 mod test_clock;
 mod tier_contract;
 
+pub use explorer::{Exploration, Model, Unfinished, Violation, explore};
 pub use fake_store::{Call, FakeStore, Trouble};
 pub use faulty::{Faults, Faulty};
 pub use gate::Gate;

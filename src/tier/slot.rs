@@ -151,7 +151,8 @@ pub enum Command<B> {
         life: Life,
         /// Its value.
         body: B,
-        /// As for [`Invalidate`](Self::Invalidate), if it is refused.
+        /// As for [`Invalidate`](Self::Invalidate). Above zero nothing is kept: the next load could put back what a
+        /// replica still has.
         hold_off: Millis,
     },
 }
@@ -216,7 +217,8 @@ pub fn step<B: Clone>(slot: Option<Slot<B>>, now: Millis, command: Command<B>) -
             Ending::Lost(rest) => (rest, Reply::Lost),
         },
         Command::Publish { token, life, body, hold_off } => match end_hold(slot, now, token, hold_off) {
-            Ending::Sole => (keep(token, life, now, body), Reply::Stored),
+            Ending::Sole if hold_off == 0 => (keep(token, life, now, body), Reply::Stored),
+            Ending::Sole => (hold_back(now, hold_off), Reply::Refused),
             Ending::Shared(rest) => (rest, Reply::Refused),
             Ending::Lost(rest) => (rest, Reply::Lost),
         },
@@ -565,6 +567,15 @@ mod tests {
         assert_eq!(server.acquire(B), Reply::Held, "the longer of two counts");
         server.now = 31;
         assert!(granted(&server.acquire(B)));
+    }
+
+    #[test]
+    fn nothing_is_published_where_replicas_may_be_behind() {
+        let mut server = Server::default();
+        server.ask(Command::Hold { token: A, life: 100 });
+        let life = Life { as_of: 0, ..LIFE };
+        let reply = server.ask(Command::Publish { token: A, life, body: "new", hold_off: 30 });
+        assert_eq!((reply, server.acquire(B)), (Reply::Refused, Reply::Held));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! | state | bytes |
 //! |---|---|
-//! | kept | `ld1V` id 16 · as of 13 · fresh until 13 · expires at 13 · [envelope](super::envelope) |
+//! | kept | `ld1V` id 16 · as of 13 · fresh until 13 · expires at 13 · envelope |
 //! | leased | `ld1L` token 16 · granted 13 · ends 13 · the bytes of the kept copy, or none |
 //! | held | `ld1H` contended `0` or `1` · token 16, ends 13 for each hold |
 //!

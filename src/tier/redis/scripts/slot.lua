@@ -2,6 +2,9 @@
 -- are those of tier/slot.rs; tests hold the two against each other command by command.
 local key = KEYS[1]
 local slot = redis.pcall('GET', key)
+if type(slot) == 'table' and not string.find(slot.err, 'WRONGTYPE', 1, true) then
+  return slot
+end
 local NOBODY = string.rep('\0', 16)
 local LAST = 9999999999999
 local TOKEN, TIME = string.rep('.', 16), string.rep('%d', 13)
