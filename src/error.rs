@@ -17,7 +17,8 @@ pub type BoxError = Box<dyn StdError + Send + Sync + 'static>;
 pub enum ErrorKind {
     /// The store failed to load or to write; the store's own error is the [source](StdError::source).
     Store,
-    /// A tier could not drop its copy, so an older value might be served from it.
+    /// A tier could not drop its copy, so an older value might be served from it; or it refused the claim without which a
+    /// linearizable cache does not write.
     Tier,
     /// A deadline of the cache ran out: a load, a store write, or the wait for another writer of the same key.
     Timeout,
@@ -40,7 +41,8 @@ pub enum ErrorKind {
     WrongLength,
     /// The settings of a cache are missing or contradict each other.
     Settings,
-    /// This implementation of [`Cache`](crate::Cache) does not offer the call.
+    /// This cache does not offer the call: an implementation of [`Cache`](crate::Cache) that leaves it out, or `update`
+    /// where other processes may write in between.
     Unsupported,
 }
 

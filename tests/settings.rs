@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use larder::testing::FakeStore;
 use larder::tier::{Acquired, Filled, Hold, Lease, Purpose};
-use larder::{Builder, Entry, Error, ErrorKind, Memory, Operation, Result, Tier};
+use larder::{Builder, Consistency, Entry, Error, ErrorKind, Memory, Operation, Result, Tier};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -92,6 +92,26 @@ fn a_cache_without_a_ttl_is_refused() {
     let error = refusal(posts().tier(Memory::with_capacity(10)));
     assert_names(&error, &["no ttl", ".ttl("]);
     assert!(!error.to_string().contains("no tier"), "nothing else is wrong: {error}");
+}
+
+#[test]
+fn a_linearizable_cache_has_no_memory_beside_a_shared_tier() {
+    let linearizable = || posts().ttl(MINUTE).consistency(Consistency::Linearizable);
+    let error = refusal(linearizable().tier(Memory::with_capacity(10)).tier(Shared("redis")));
+    assert_names(&error, &["consistency(Linearizable)", "tier(memory)", "tier(redis)"]);
+    assert!(linearizable().tier(Shared("redis")).build().is_ok());
+    assert!(linearizable().tier(Memory::with_capacity(10)).tier(Memory::with_capacity(10)).build().is_ok());
+}
+
+#[tokio::test]
+async fn an_update_beside_other_processes_is_refused_unless_none_of_them_writes() {
+    let usual = || posts().tier(Shared("redis")).ttl(MINUTE);
+    let cache = usual().build().expect("complete");
+    let refused = cache.update(&1, |old| old).await.expect_err("others may write in between");
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+    assert_names(&refused, &["sole_writer()"]);
+    let sole = usual().sole_writer().build().expect("complete");
+    assert!(sole.update(&1, |_| Some("new".to_owned())).await.is_ok());
 }
 
 #[test]

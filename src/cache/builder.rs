@@ -155,7 +155,8 @@ impl<K: Key, V: Value> Builder<K, V> {
         self.top.get_or_insert(tier.name());
         self.tier_names.push((tier.name(), tier.is_shared()));
         self.tiers.push(Box::new(|below, ground| {
-            tier.attach(&Host::new(Arc::clone(&ground.context.clock), &ground.context.events))?;
+            let Context { clock, events, consistency, .. } = &*ground.context;
+            tier.attach(&Host::new(Arc::clone(clock), events, *consistency))?;
             let (context, owed) = (Arc::clone(&ground.context), Arc::clone(&ground.owed));
             Ok(Box::new(Level::new(tier, below, context, owed)))
         }));

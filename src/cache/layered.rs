@@ -202,7 +202,8 @@ impl<K: Key, V: Value> LayeredCache<K, V> {
     /// # Errors
     ///
     /// The store's failure, or the write deadline. The copies are then as they must be: untouched when the store
-    /// surely does not have the write, dropped in every other case.
+    /// surely does not have the write, dropped in every other case. A linearizable cache also fails where a tier refuses
+    /// the claim on the key, and has then written nothing.
     pub async fn put(&self, key: &K, value: V) -> Result<Written> {
         self.put_with(key, value, WriteOptions::new()).await
     }
@@ -240,7 +241,8 @@ impl<K: Key, V: Value> LayeredCache<K, V> {
     ///
     /// # Errors
     ///
-    /// A tier failed: it may still serve an older value, at most for its ttl.
+    /// A tier failed: it may still serve an older value to other processes, at most for its ttl. Dropping it is tried
+    /// again until it is done or the cache is closed, and until then this process does not read it.
     pub async fn invalidate(&self, key: &K) -> Result<()> {
         self.invalidate_many(std::slice::from_ref(key)).await
     }
@@ -269,7 +271,8 @@ impl<K: Key, V: Value> LayeredCache<K, V> {
     ///
     /// # Errors
     ///
-    /// The write's own failure, or the wait for another write of one of the keys; nothing has then been run.
+    /// The write's own failure; or the wait for another write of one of the keys, or a claim that a tier refuses to a
+    /// linearizable cache: nothing has then been run.
     pub async fn write<T, F, Fut, E>(&self, keys: &[K], write: F) -> Result<Written<T>>
     where
         F: FnOnce() -> Fut,
@@ -289,7 +292,9 @@ impl<K: Key, V: Value> LayeredCache<K, V> {
     ///
     /// # Errors
     ///
-    /// The store's failure to load or save, or a cache without a store.
+    /// The store's failure to load or save, or a cache without a store. [`ErrorKind::Unsupported`](crate::ErrorKind) where
+    /// a tier is shared and the cache is not the [`sole_writer`](super::Builder::sole_writer). As for [`put`](Self::put)
+    /// in a linearizable cache.
     pub async fn update<F>(&self, key: &K, change: F) -> Result<Written<Option<V>>>
     where
         F: FnOnce(Option<V>) -> Option<V> + Send,

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use crate::consistency::Consistency;
 use crate::entry::Entry;
 use crate::error::Result;
 use crate::event::Events;
@@ -24,7 +25,7 @@ const LONG: Duration = Duration::from_secs(60);
 /// When a promise is broken, naming it.
 pub async fn tier_contract<T: Tier<u64, String>>(make: impl AsyncFn() -> T) -> Result<()> {
     let events = Arc::new(Events::new("contract".into(), None));
-    let host = Host::new(Arc::clone(&clock().0) as Arc<dyn Clock>, &events);
+    let host = Host::new(Arc::clone(&clock().0) as Arc<dyn Clock>, &events, Consistency::NoStaleSet);
     let make = async || {
         let tier = make().await;
         tier.attach(&host).expect("a tier serves a cache without special wishes");

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
+use crate::consistency::Consistency;
 use crate::event::{Event, Events};
 use crate::time::Clock;
 
@@ -11,11 +12,18 @@ use crate::time::Clock;
 pub struct Host {
     clock: Arc<dyn Clock>,
     events: Weak<Events>,
+    consistency: Consistency,
 }
 
 impl Host {
-    pub(crate) fn new(clock: Arc<dyn Clock>, events: &Arc<Events>) -> Self {
-        Self { clock, events: Arc::downgrade(events) }
+    pub(crate) fn new(clock: Arc<dyn Clock>, events: &Arc<Events>, consistency: Consistency) -> Self {
+        Self { clock, events: Arc::downgrade(events), consistency }
+    }
+
+    /// What the cache promises.
+    #[must_use]
+    pub fn consistency(&self) -> Consistency {
+        self.consistency
     }
 
     /// The clock by which the cache's entries are dated.

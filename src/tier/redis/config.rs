@@ -145,17 +145,13 @@ impl RedisBuilder {
         if settings.deadline.is_zero() || settings.connect_deadline.is_zero() {
             return Err(wrong("a deadline is zero: nothing could ever finish"));
         }
-        let info = url.as_str().into_connection_info().map_err(|_| {
-            wrong("the URL of the Redis server is not understood: give one like `redis://host:6379/0`")
+        let info = url.as_str().into_connection_info().map_err(|_| match url.split_once("://") {
+            Some(("rediss" | "valkeys", _)) => wrong(NO_TLS),
+            _ => wrong("the URL of the Redis server is not understood: give one like `redis://host:6379/0`"),
         })?;
         let tcp = info.tcp_settings().clone().set_nodelay(true);
         let info = info.set_tcp_settings(tcp);
-        // Also says no to TLS where it is not compiled in.
-        Client::open(info.clone()).map_err(|_| {
-            wrong(
-                "the URL asks for a connection that this build cannot make, TLS for example: use `redis://`",
-            )
-        })?;
+        Client::open(info.clone()).map_err(|_| wrong(NO_TLS))?;
         Ok(Redis::over(Lanes::new(info, settings)))
     }
 }
@@ -169,6 +165,9 @@ impl fmt::Debug for RedisBuilder {
             .finish_non_exhaustive()
     }
 }
+
+const NO_TLS: &str =
+    "the URL asks for a connection that this build cannot make, TLS for example: use `redis://`";
 
 fn wrong(detail: &'static str) -> Error {
     Error::new(ErrorKind::Settings, detail)

@@ -60,6 +60,9 @@ pub(super) struct Link {
 /// One life of a server, from its start to its end.
 #[derive(Debug)]
 pub(super) struct Server {
+    /// Which life it is.
+    pub(super) life: u32,
+    /// What is written into tokens for it: nothing, where restarts are trusted.
     pub(super) incarnation: u32,
     clock: Mutex<ServerClock>,
 }
@@ -174,8 +177,9 @@ impl Lanes {
         };
         match &answer {
             Err(Fault::Lost | Fault::Late) => self.vacate(link.lane, Some(link.number)),
+            // It answers a PING all the same: only a new connection, to a server that can serve, is a good sign.
             Err(fault) if !fault.is_about_this_call() => {
-                self.vacate(link.lane, Some(link.number));
+                self.give_up_links();
                 self.trip();
             }
             _ => {}
@@ -297,12 +301,13 @@ impl Lanes {
         // A server that is still loading its data refuses this, and is not there yet.
         let pong = redis::cmd("PING").query_async::<Value>(&mut connection).await;
         pong.map_err(|error| Fault::of(&error))?;
-        let incarnation = match self.settings.trust_restarts {
-            true => 0,
-            false => incarnation(&mut connection).await?,
+        let life = match about(&mut connection).await {
+            Ok(life) => life,
+            Err(Fault::Refused(_)) if self.settings.trust_restarts => 0,
+            Err(fault) => return Err(fault),
         };
         let sample = sample(&mut connection).await?;
-        let server = self.meet(incarnation, sample);
+        let server = self.meet(life, sample);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         Ok(Link { number, lane, connection, server })
     }
@@ -346,17 +351,18 @@ impl Lanes {
     }
 
     /// The server of a new connection: the one that the other lanes know, or a new life of it.
-    fn meet(&self, incarnation: u32, (before, at, after): (i64, i64, i64)) -> Arc<Server> {
+    fn meet(&self, life: u32, (before, at, after): (i64, i64, i64)) -> Arc<Server> {
         let mut known = self.server.lock();
         match &*known {
-            Some(server) if server.incarnation == incarnation => {
+            Some(server) if server.life == life => {
                 let mut clock = server.clock.lock();
                 *clock = clock.with(before, at, after);
                 Arc::clone(server)
             }
             _ => {
                 let clock = Mutex::new(ServerClock::new(before, at, after));
-                let server = Arc::new(Server { incarnation, clock });
+                let incarnation = if self.settings.trust_restarts { 0 } else { life };
+                let server = Arc::new(Server { life, incarnation, clock });
                 let changed = known.replace(Arc::clone(&server)).is_some();
                 drop(known);
                 if changed {
@@ -444,12 +450,20 @@ fn unreachable(error: &deadpool_redis::PoolError) -> Fault {
     }
 }
 
-/// Eight hexadecimal digits of the number that a server gives itself when it starts.
-async fn incarnation(connection: &mut MultiplexedConnection) -> Result<u32, Fault> {
-    let about: String =
-        redis::cmd("INFO").arg("server").query_async(connection).await.map_err(|error| Fault::of(&error))?;
-    let run_id = about.lines().find_map(|line| line.strip_prefix("run_id:")).ok_or(Fault::Odd)?;
-    let digits = run_id.get(..8).ok_or(Fault::Odd)?;
+/// Eight hexadecimal digits of the number that a server gives itself when it starts. A replica is no server for us: it
+/// takes no writes, and what it has may be old.
+async fn about(connection: &mut MultiplexedConnection) -> Result<u32, Fault> {
+    let mut about = String::new();
+    for section in ["server", "replication"] {
+        let mut info = redis::cmd("INFO");
+        info.arg(section);
+        about += &info.query_async::<String>(connection).await.map_err(|error| Fault::of(&error))?;
+    }
+    let value = |name: &str| about.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    if value("role") == Some("slave") {
+        return Err(Fault::Unable("READONLY".to_owned()));
+    }
+    let digits = value("run_id").and_then(|run_id| run_id.get(..8)).ok_or(Fault::Odd)?;
     u32::from_str_radix(digits, 16).map_err(|_| Fault::Odd)
 }
 

@@ -24,11 +24,12 @@
 //!
 //! A hit is one `GET`. A miss takes a lease before the store is asked and fills with it, so that of all processes one
 //! loads, and a write that comes between destroys the lease: three round trips. A server that does not answer within
-//! the [`deadline`](RedisBuilder::deadline) is a miss; after a few of those it is not asked any more, and looked after
+//! the [`deadline`](RedisBuilder::deadline) is a miss; it is not asked any more then, and looked after
 //! in the background until it is back.
 //!
 //! Needs Redis 6.2 or newer, or Valkey; never a replica: what keeps old answers out is in the primary.
-//! A server for a cache wants `maxmemory` with `allkeys-lru` or `volatile-lru`; losing anything it holds is safe. Its
+//! A server for a cache wants `maxmemory` with `allkeys-lru` or `volatile-lru`; losing a copy or a lease is safe, and
+//! a hold that is lost is noticed. Its
 //! user needs `GET MGET SET DEL SCAN TIME PING INFO EVAL EVALSHA` (and `HELLO`, `CLIENT SETINFO`) on the namespace's keys.
 
 mod breaker;

@@ -21,6 +21,7 @@ use super::scripts::Name as Script;
 use super::{NAME, Redis, layout};
 use crate::bounds::{Key, Value};
 use crate::codec::{CacheKey, Codec, Json};
+use crate::consistency::Consistency;
 use crate::entry::Entry;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::event::Event;
@@ -52,8 +53,8 @@ pub struct Namespace<V, C = Json> {
     max_value: usize,
     host: OnceLock<Host>,
     recent: Mutex<Recent>,
-    /// The incarnation of the server that was spoken to last, and one above all that it can be before that.
-    incarnation: AtomicU64,
+    /// The life of the server that was spoken to last, and one above all that it can be before that.
+    life: AtomicU64,
 }
 
 /// Reads a value of an older schema.
@@ -72,7 +73,7 @@ impl<V> Namespace<V> {
             max_value: MAX_VALUE,
             host: OnceLock::new(),
             recent: Mutex::default(),
-            incarnation: AtomicU64::new(u64::MAX),
+            life: AtomicU64::new(u64::MAX),
         }
     }
 }
@@ -92,7 +93,7 @@ impl<V, C> Namespace<V, C> {
             max_value: self.max_value,
             host: self.host,
             recent: self.recent,
-            incarnation: self.incarnation,
+            life: self.life,
         }
     }
 
@@ -138,7 +139,7 @@ impl<V, C> Namespace<V, C> {
     }
 
     /// How far what loads read from may be behind what writes write to, where that is a database replica: so long
-    /// nothing is kept after a write. Default: not at all, loads read what was written.
+    /// nothing is kept after a write, neither what is loaded nor what a write-through leaves. Default: not at all, loads read what was written.
     #[must_use]
     pub fn replica_lag(self, lag: Duration) -> Self {
         Self { replica_lag: lag, ..self }
@@ -232,8 +233,8 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
 
     /// Notices when the server is another than before, and sends it the last invalidations again.
     fn recognise(&self, link: &Link) {
-        let new = u64::from(link.server().incarnation);
-        let old = self.incarnation.swap(new, Ordering::AcqRel);
+        let new = u64::from(link.server().life);
+        let old = self.life.swap(new, Ordering::AcqRel);
         if old == new || old == u64::MAX {
             return;
         }
@@ -547,6 +548,12 @@ impl<K: Key + CacheKey, V: Value, C: Codec<V>> Tier<K, V> for Namespace<V, C> {
         }
         if self.lease.is_zero() {
             return Err(Error::new(ErrorKind::Settings, "`lease` is zero: no load could ever be kept"));
+        }
+        if !self.replica_lag.is_zero() && host.consistency() == Consistency::Linearizable {
+            return Err(Error::new(
+                ErrorKind::Settings,
+                "`replica_lag` and `consistency(Linearizable)` disagree: what is read from a replica can be old",
+            ));
         }
         if self.host.set(host.clone()).is_err() {
             return Err(Error::new(
