@@ -159,7 +159,7 @@ fn main() {
         })
     };
     let bare_batch = {
-        let (runtime, bare, ids) = (Arc::clone(&runtime), bare.clone(), Arc::clone(&ids));
+        let (runtime, bare, ids) = (Arc::clone(&runtime), bare, Arc::clone(&ids));
         Case::new("redis-rs MGET and decode", 1, move |times| {
             runtime.block_on(async {
                 for _ in 0..times {

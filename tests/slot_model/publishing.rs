@@ -91,8 +91,8 @@ fn a_prolonged_hold_is_as_contended_as_it_was() {
 fn a_hold_lost_and_prolonged_before_the_write_is_a_hold() {
     let writers: &[Script] = &[PROLONGED_BEFORE, PROLONGED_BEFORE, PUBLISHED];
     let row = Row { writers, promises: LEASED, ..publishing() };
-    holds(&Row { evictions: 1, ..row.clone() }, 10_000, &["prolongs its hold", "finds its hold lost"]);
-    holds(&Row { early_ends: 1, ..row.clone() }, 10_000, &["prolongs its hold", "a hold ends too early"]);
+    holds(&Row { evictions: 1, ..row }, 10_000, &["prolongs its hold", "finds its hold lost"]);
+    holds(&Row { early_ends: 1, ..row }, 10_000, &["prolongs its hold", "a hold ends too early"]);
     needs(Guard::LostHoldsSpoil, &Row { evictions: 1, ..row }, Promise::Repaired);
 }
 
@@ -101,7 +101,7 @@ fn a_hold_lost_and_prolonged_before_the_write_is_a_hold() {
 #[test]
 fn a_hold_lost_and_prolonged_after_the_write_publishes_what_is_older() {
     let row = Row { writers: &[PROLONGED_AFTER, PUBLISHED], ..publishing() };
-    breaks(&Row { evictions: 1, ..row.clone() }, Promise::Repaired);
-    breaks(&Row { evictions: 1, ..row.clone() }, Promise::ReadYourWrites);
+    breaks(&Row { evictions: 1, ..row }, Promise::Repaired);
+    breaks(&Row { evictions: 1, ..row }, Promise::ReadYourWrites);
     breaks(&Row { early_ends: 1, ..row }, Promise::Repaired);
 }

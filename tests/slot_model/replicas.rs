@@ -51,8 +51,8 @@ fn a_held_write_holds_off_after_it() {
     let row = Row { deaths: 1, promises: ALL, ..held_off(&[HELD, HELD, HELD]) };
     holds(&row, 10_000, &["the hold-off ends", "waits for a writer", "dead writer ends"]);
     needs(Guard::HoldsKeepReadersOut, &row, Promise::Current);
-    breaks(&Row { deaths: 0, hold_off: 0, ..row.clone() }, Promise::Repaired);
-    breaks(&Row { deaths: 0, reads: Reads::SlowReplica, ..row.clone() }, Promise::Repaired);
+    breaks(&Row { deaths: 0, hold_off: 0, ..row }, Promise::Repaired);
+    breaks(&Row { deaths: 0, reads: Reads::SlowReplica, ..row }, Promise::Repaired);
     breaks(&Row { reads: Reads::ReplicaBehindHolds, ..row }, Promise::Repaired);
 }
 
