@@ -190,7 +190,11 @@ impl<K: Key, V: Value> Engine<K, V> {
     ) -> Option<Outcome<V>> {
         match passenger.arrive().await {
             Arrival::Landed(outcome) => Some(outcome),
-            Arrival::LeaderGone | Arrival::TooOld => None,
+            Arrival::LeaderGone => None,
+            Arrival::TooOld => {
+                self.0.flights.give_up(key, passenger.ticket());
+                None
+            }
             Arrival::NoTimer => Some(Err(no_runtime())),
             Arrival::Late => {
                 self.0.flights.give_up(key, passenger.ticket());

@@ -5,6 +5,7 @@
 pub mod command_log;
 pub mod ledger;
 pub mod proxy;
+pub mod raw;
 pub mod redis_server;
 pub mod resp;
 
