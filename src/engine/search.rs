@@ -29,6 +29,19 @@ impl<K: Key, V: Value> Engine<K, V> {
     /// The loader's failure, the load deadline, or a cache without loader, closed, or outside a runtime.
     pub async fn find(&self, key: &K, options: &ReadOptions) -> Result<Served<V>> {
         let loader = self.loader()?;
+        match self.look_for(key, options).await {
+            Some(found) => self.answer(Ok(found)),
+            // On the heap, to leave the way of hits short.
+            None => Box::pin(self.find_by_flight(key, loader, self.having_looked(options.clone()))).await,
+        }
+    }
+
+    async fn find_by_flight(
+        &self,
+        key: &K,
+        loader: Arc<dyn EntryLoader<K, V>>,
+        options: ReadOptions,
+    ) -> Result<Served<V>> {
         let outcome = match self.seat(key, options).await? {
             Seat::Landed(outcome) => outcome,
             Seat::Lead(leader, options) => {
@@ -59,7 +72,7 @@ impl<K: Key, V: Value> Engine<K, V> {
             return Ok(self.serve(stale.clone()));
         }
         let options = if looks { &self.having_looked(options.clone()) } else { options };
-        let outcome = match self.seat(key, options).await? {
+        let outcome = match self.seat(key, options.clone()).await? {
             Seat::Landed(outcome) => outcome,
             Seat::Lead(leader, options) => {
                 let leaders = vec![leader];
@@ -122,16 +135,12 @@ impl<K: Key, V: Value> Engine<K, V> {
         }
     }
 
-    /// A copy that the shared tier has, or the answer of the flight of `key`, or else the lead of a new one.
-    async fn seat(&self, key: &K, options: &ReadOptions) -> Result<Seat<K, V>> {
+    /// The answer of the flight of `key`, or the lead of a new one; or a copy that the shared tier has by now, where the
+    /// options do not say that it has just been looked for.
+    async fn seat(&self, key: &K, mut options: ReadOptions) -> Result<Seat<K, V>> {
         let mut waited_in_vain = false;
-        let mut options = options.clone();
         loop {
-            if self.looks_first(&options)
-                && !self.0.flights.is_under_way(key)
-                && let Some(found) = self.0.setup.levels.copy(key, None).await
-                && found.entry.is_fresh(self.context().clock.recent())
-            {
+            if let Some(found) = self.look_for(key, &options).await {
                 return Ok(Seat::Landed(Ok(found)));
             }
             let mut passenger = match self.board(key, &options)? {
@@ -143,6 +152,15 @@ impl<K: Key, V: Value> Engine<K, V> {
             } // else the leader is gone, or its answer is too old: begin anew
             options = options.not_looked();
         }
+    }
+
+    /// A fresh copy of a key that nobody is searching for, if it is to be looked for before a flight is begun.
+    async fn look_for(&self, key: &K, options: &ReadOptions) -> Option<Found<V>> {
+        if !self.looks_first(options) || self.0.flights.is_under_way(key) {
+            return None;
+        }
+        let found = self.0.setup.levels.copy(key, None).await?;
+        found.entry.is_fresh(self.context().clock.recent()).then_some(found)
     }
 
     /// Where a tier is shared, a hit there needs no flight, and flights would only make readers wait for each other.
@@ -269,8 +287,18 @@ impl<K: Key, V: Value> Engine<K, V> {
     }
 
     pub(super) fn answer(&self, outcome: Outcome<V>) -> Result<Served<V>> {
-        self.events().emit(&outcome.as_ref().map_or(Event::Miss, hit_or_miss));
-        outcome.map(|found| Served::at(self.context().clock.recent(), found))
+        match outcome {
+            Ok(found) => Ok(self.served(found)),
+            Err(error) => {
+                self.events().emit(&Event::Miss);
+                Err(error)
+            }
+        }
+    }
+
+    fn served(&self, found: Found<V>) -> Served<V> {
+        self.events().emit(&hit_or_miss(&found));
+        Served::at(self.context().clock.recent(), found)
     }
 
     pub(super) fn loader(&self) -> Result<Arc<dyn EntryLoader<K, V>>> {

@@ -241,6 +241,14 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
         acquired.into_iter().map(lease).collect()
     }
 
+    /// The best copy from below, kept here from now on.
+    async fn lifted_copy(&self, key: &K, skipped: Option<&'static str>) -> Option<Found<V>> {
+        let lease = self.leases_to_lift(std::slice::from_ref(key)).await;
+        let below = self.below.copy(key, skipped).await;
+        self.lift(std::slice::from_ref(key), &lease, std::slice::from_ref(&below)).await;
+        below
+    }
+
     /// Keeps copies from below, so that they are nearer the next time.
     async fn lift(&self, keys: &[K], leases: &[Option<Lease>], copies: &[Option<Found<V>>]) {
         let rights = keys.iter().zip(leases).zip(copies);
@@ -464,9 +472,7 @@ impl<K: Key, V: Value, T: Tier<K, V>> Levels<K, V> for Level<T, K, V> {
         if is_fresh(here.as_ref(), now) || !self.below.has_copies() {
             return here;
         }
-        let lease = self.leases_to_lift(std::slice::from_ref(key)).await;
-        let below = self.below.copy(key, skipped).await;
-        self.lift(std::slice::from_ref(key), &lease, std::slice::from_ref(&below)).await;
+        let below = Box::pin(self.lifted_copy(key, skipped)).await;
         better(here, below, now)
     }
 
