@@ -8,8 +8,8 @@ use std::time::Duration;
 use larder::testing::FakeStore;
 use larder::{Builder, Consistency, LayeredCache, Redis};
 use support::command_log::CommandLog;
-use support::numbers;
 use support::redis_server::RedisServer;
+use support::{MINUTE, numbers};
 
 type Cache = LayeredCache<u64, u64>;
 
@@ -61,6 +61,18 @@ async fn a_miss_is_three_messages() {
     let log = server.monitor().await;
     cache.get(&7).await.expect("loaded");
     assert_eq!(sent(&log).await, ["GET", "EVALSHA", "EVALSHA"], "look, acquire, fill");
+}
+
+#[tokio::test]
+async fn so_is_one_of_a_cache_that_refreshes_ahead() {
+    let Some(server) = RedisServer::start_or_skip("so_is_one_of_a_cache").await else { return };
+    let builder = larder::cache_aside(numbers(10)).refresh_ahead(0.8).stale_while_revalidate(MINUTE);
+    let cache = cache(&server, builder, "ahead").await;
+    let log = server.monitor().await;
+    cache.get(&7).await.expect("loaded");
+    assert_eq!(sent(&log).await, ["GET", "EVALSHA", "EVALSHA"], "look, acquire, fill");
+    cache.get(&7).await.expect("a hit");
+    assert_eq!(sent(&log).await, ["GET"]);
 }
 
 #[tokio::test]
