@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use larder::testing::{FakeStore, SharedServer, TestClock};
-use larder::{Builder, Consistency, LayeredCache, Stats, StoreError};
+use larder::tier::{Acquired, Purpose};
+use larder::time::Timestamp;
+use larder::{Builder, Consistency, Entry, LayeredCache, Loader, Stats, StoreError, Tier};
 use support::MINUTE;
 use support::ledger::{Dice, Ledger, Slow};
 
@@ -87,6 +89,24 @@ struct Town {
     values: Arc<AtomicU64>,
 }
 
+impl Town {
+    /// A process that stands still in the middle of a load: it does not renew its lease, and wakes, or does not, with an
+    /// answer that may be old by then.
+    async fn zombie(&self, key: u64) {
+        let Slow { dice, .. } = &self.slow;
+        let tier = self.server.tier().lease(self.settings.lease);
+        let Ok(Acquired::Granted(lease, _)) = tier.acquire(&key, Purpose::Fill).await else { return };
+        let row = self.slow.load(&key).await.expect("the store works");
+        for _ in 0..dice.below(8) {
+            dice.pause().await;
+        }
+        if dice.below(2) == 0 {
+            let entry = Entry::new(row, Timestamp::ZERO, Timestamp::NEVER, Timestamp::NEVER);
+            _ = tier.fill(&key, lease, &entry).await.expect("the server works");
+        }
+    }
+}
+
 #[derive(Default)]
 struct Seen {
     wrong: Vec<String>,
@@ -133,7 +153,7 @@ async fn live(cache: LayeredCache<u64, u64>, town: Town) -> Vec<String> {
             town.server.evict(&key);
         }
         let value = town.values.fetch_add(1, Ordering::Relaxed);
-        match dice.below(14) {
+        match dice.below(16) {
             0 | 1 => {
                 _ = cache.put(&key, value).await.expect("the store works");
                 ledger.acknowledge(key, Some(value));
@@ -157,6 +177,12 @@ async fn live(cache: LayeredCache<u64, u64>, town: Town) -> Vec<String> {
             5 => {
                 let put = cache.put(&key, value);
                 _ = tokio::time::timeout(Duration::from_millis(dice.below(40)), put).await; // goes away
+            }
+            13 => town.zombie(key).await,
+            14 | 15 => {
+                // The load is its caller's and goes away with it: the lease is then nobody's.
+                let read = cache.get_or_load(&key, || town.slow.load(&key));
+                _ = tokio::time::timeout(Duration::from_millis(dice.below(40)), read).await;
             }
             choice => {
                 let since = if strict { ledger.committed(key) } else { ledger.acknowledged(key) };

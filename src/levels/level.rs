@@ -332,13 +332,12 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
         for ((at, covers), filled) in fills.into_iter().zip(filled.unwrap_or_default()) {
             outcomes[at] = Some((filled, covers));
         }
-        for ((errand, found), outcome) in errands.iter().zip(found.iter_mut()).zip(outcomes) {
-            self.settle(errand, found, outcome, failed).await;
-        }
+        let settled = errands.iter().zip(found.iter_mut()).zip(outcomes);
+        join_all(settled.map(|((errand, found), outcome)| self.settle(errand, found, outcome, failed))).await;
     }
 
-    /// What could not be stored here is not kept above either, unless it is only that this tier cannot; the lease of a
-    /// failed load is given back.
+    /// What could not be stored here is not kept above either, unless it is only that this tier cannot. A lease that was
+    /// not used is given back, so that others need not wait for it to end.
     async fn settle(
         &self,
         errand: &Errand<K>,
@@ -346,26 +345,32 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
         outcome: Option<(Filled, Seat)>,
         failed: bool,
     ) {
-        match (found, errand.right) {
-            (Ok(found), Right::Lease(_)) if found.keep => match outcome {
-                // Nobody had written until it was stored: it is new enough for all who had boarded by then.
-                Some((Filled::Stored, covers)) => {
-                    found.covers = if self.tier.is_shared() { covers } else { found.covers };
-                }
-                Some((Filled::Unfit, _)) => {}
-                Some((Filled::Refused, _)) | None => {
-                    found.keep = false;
-                    if !failed {
-                        self.context.events.emit(&Event::FillRefused { tier: self.tier.name() });
-                    }
-                }
-            },
-            (Ok(found), Right::None) => found.keep = false,
-            (Ok(found), Right::Unknown) if self.context.consistency == Consistency::Linearizable => {
-                found.keep = false;
+        match (found, errand.right, outcome) {
+            // Nobody had written until it was stored: it is new enough for all who had boarded by then.
+            (Ok(found), Right::Lease(_), Some((Filled::Stored, covers))) => {
+                found.covers = if self.tier.is_shared() { covers } else { found.covers };
             }
-            (Err(_), Right::Lease(lease)) => {
+            (Ok(_), Right::Lease(_), Some((Filled::Unfit, _))) => {}
+            (Ok(found), Right::Lease(_), Some((Filled::Refused, _))) => {
+                found.keep = false;
+                self.context.events.emit(&Event::FillRefused { tier: self.tier.name() });
+            }
+            (Ok(found), Right::Lease(lease), None) => {
+                let wanted = mem::take(&mut found.keep);
+                if failed {
+                    return self.tier.abandon_now(&errand.key, lease);
+                }
+                if wanted {
+                    self.context.events.emit(&Event::FillRefused { tier: self.tier.name() });
+                }
+                _ = self.heard(self.tier.abandon(&errand.key, lease, Duration::ZERO).await);
+            }
+            (Err(_), Right::Lease(lease), _) => {
                 _ = self.heard(self.tier.abandon(&errand.key, lease, BACK_OFF).await);
+            }
+            (Ok(found), Right::None, _) => found.keep = false,
+            (Ok(found), Right::Unknown, _) if self.context.consistency == Consistency::Linearizable => {
+                found.keep = false;
             }
             _ => {}
         }

@@ -8,6 +8,7 @@ pub mod proxy;
 pub mod raw;
 pub mod redis_server;
 pub mod resp;
+pub mod watching;
 
 use std::panic::resume_unwind;
 use std::time::Duration;

@@ -125,7 +125,10 @@ impl RedisBuilder {
     /// incarnation are misses, since a server that comes back from a snapshot, or that takes over from a failed one,
     /// may have lost the last invalidations.
     ///
-    /// Say it in all processes or in none. It also does without `INFO`, where that is forbidden.
+    /// The keys that each process invalidated in the last minute it then invalidates once more.
+    ///
+    /// Say it in all processes or in none. It also does without `INFO`, where that is forbidden: a restart then goes
+    /// unnoticed, and nothing is invalidated again.
     pub fn trust_restarts(mut self) -> Self {
         self.settings.trust_restarts = true;
         self

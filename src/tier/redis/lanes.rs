@@ -35,6 +35,8 @@ pub(super) struct Lanes {
     pool: Mutex<Option<(Option<Credentials>, Pool)>>,
     lanes: Box<[Mutex<Lane>]>,
     next: AtomicUsize,
+    /// How many connections have been made; each has its number among them.
+    made: AtomicU64,
     breaker: Breaker,
     probing: AtomicBool,
     server: Mutex<Option<Arc<Server>>>,
@@ -89,6 +91,7 @@ impl Lanes {
             lanes: (0..settings.lanes).map(|_| Mutex::new(Lane::Empty)).collect(),
             settings,
             next: AtomicUsize::new(0),
+            made: AtomicU64::new(0),
             breaker: Breaker::default(),
             probing: AtomicBool::new(false),
             server: Mutex::default(),
@@ -171,15 +174,17 @@ impl Lanes {
         command: &Cmd,
         until: Instant,
     ) -> Result<A, Fault> {
+        let made = self.made.load(Ordering::Acquire);
         let answer = match time::within(until, command.query_async::<Value>(&mut link.connection)).await {
             Ok(answer) => answer.map_err(|error| Fault::of(&error)),
             Err(unanswered) => return Err(self.silent(unanswered)),
         };
         match &answer {
-            Err(Fault::Lost | Fault::Late) => self.vacate(link.lane, Some(link.number)),
+            // A connection seldom breaks alone: none that was there before is asked again.
+            Err(Fault::Lost | Fault::Late) => self.give_up(|link| link.number < made),
             // It answers a PING all the same: only a new connection, to a server that can serve, is a good sign.
             Err(fault) if !fault.is_about_this_call() => {
-                self.give_up_links();
+                self.give_up(|_| true);
                 self.trip();
             }
             _ => {}
@@ -246,7 +251,7 @@ impl Lanes {
         runtime.spawn(async move {
             match probe.0.upgrade() {
                 Some(lanes) if lanes.gives_a_sign().await => return lanes.heal(),
-                Some(lanes) => lanes.give_up_links(),
+                Some(lanes) => lanes.give_up(|_| true),
                 None => return,
             }
             while let Some(lanes) = probe.0.upgrade() {
@@ -255,7 +260,10 @@ impl Lanes {
                 let Ok(timer) = time::timer(time::from_now(pause)) else { return };
                 timer.await;
                 let Some(lanes) = probe.0.upgrade() else { return };
-                if let Ok(link) = lanes.dial(0).await {
+                // A server that is too slow for commands, though not for connecting, is not back yet.
+                if let Ok(link) = lanes.dial(0).await
+                    && lanes.answers(&link).await
+                {
                     return lanes.install(&link);
                 }
             }
@@ -268,17 +276,23 @@ impl Lanes {
             Lane::Up(link) => Some(link.clone()),
             _ => None,
         });
-        let Some(mut link) = link else { return false };
-        let ping = redis::cmd("PING");
-        let answer = ping.query_async::<Value>(&mut link.connection);
-        matches!(time::within(self.until(), answer).await, Ok(Ok(_)))
+        match link {
+            Some(link) => self.answers(&link).await,
+            None => false,
+        }
+    }
+
+    /// Whether a connection answers within the deadline for commands.
+    async fn answers(&self, link: &Link) -> bool {
+        let (mut connection, ping) = (link.connection.clone(), redis::cmd("PING"));
+        matches!(time::within(self.until(), ping.query_async::<Value>(&mut connection)).await, Ok(Ok(_)))
     }
 
     /// One that was cut off without a word would stay silent for many minutes.
-    fn give_up_links(&self) {
+    fn give_up(&self, which: impl Fn(&Link) -> bool) {
         for lane in &self.lanes {
             let mut lane = lane.lock();
-            if matches!(*lane, Lane::Up(_)) {
+            if matches!(&*lane, Lane::Up(link) if which(link)) {
                 *lane = Lane::Empty;
             }
         }
@@ -294,7 +308,6 @@ impl Lanes {
     }
 
     async fn dial_at_leisure(self: &Arc<Self>, lane: usize) -> Result<Link, Fault> {
-        static NUMBER: AtomicU64 = AtomicU64::new(0);
         let pool = self.pool().await?;
         let pooled = pool.get().await.map_err(|error| unreachable(&error))?;
         let mut connection = deadpool_redis::Connection::take(pooled);
@@ -308,7 +321,7 @@ impl Lanes {
         };
         let sample = sample(&mut connection).await?;
         let server = self.meet(life, sample);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let number = self.made.fetch_add(1, Ordering::AcqRel);
         Ok(Link { number, lane, connection, server })
     }
 

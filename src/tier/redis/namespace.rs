@@ -1,6 +1,5 @@
 //! One namespace of a server as a tier: entries to bytes and back, the slot's commands as scripts.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -25,7 +24,7 @@ use crate::consistency::Consistency;
 use crate::entry::Entry;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::event::Event;
-use crate::tier::slot::{Kept, LAST, Millis};
+use crate::tier::slot::{LAST, Millis};
 use crate::tier::{Acquired, Filled, Hold, Host, Lease, Purpose, Tier, token};
 use crate::time::{self, Clock, SystemClock, Timestamp};
 
@@ -294,38 +293,38 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
         }
     }
 
+    /// The copy that an answer to a look holds, if it may be used. Why not is counted.
     fn entry(&self, moment: &Moment, name: &Name, answer: &Answer) -> Option<Entry<V>> {
-        match answer {
-            Answer::Nil => None,
-            Answer::BulkString(bytes) => match layout::copy(bytes) {
-                Some(kept) => self.open(moment, name, &kept),
-                None => {
-                    if layout::decode(bytes).is_none() {
-                        self.emit(&Event::Unreadable { tier: NAME });
-                    }
-                    None
-                }
-            },
-            _ => {
-                self.emit(&Event::Unreadable { tier: NAME });
-                None
-            }
-        }
+        self.open(moment, name, answer).unwrap_or_else(|why_not| {
+            self.emit(&why_not);
+            None
+        })
     }
 
-    /// The entry that a copy holds, if it is one of ours and may still be used.
-    fn open(&self, moment: &Moment, name: &Name, kept: &Kept<Cow<'_, [u8]>>) -> Option<Entry<V>> {
+    /// The copy that an answer holds; what to tell if it is none of ours, or may not be used.
+    fn open(
+        &self,
+        moment: &Moment,
+        name: &Name,
+        answer: &Answer,
+    ) -> Result<Option<Entry<V>>, Event<'static>> {
+        let bytes = match answer {
+            Answer::Nil => return Ok(None),
+            Answer::BulkString(bytes) => bytes,
+            _ => return Err(Event::Unreadable { tier: NAME }),
+        };
+        let kept = match layout::copy(bytes) {
+            Some(kept) => kept,
+            None if layout::decode(bytes).is_some() => return Ok(None),
+            None => return Err(Event::Unreadable { tier: NAME }),
+        };
         // A copy of an earlier life of the server may have been invalidated in the part of it that was lost.
         if token::incarnation(kept.id.0) != moment.incarnation {
-            self.emit(&Event::Outlived { tier: NAME });
-            return None;
+            return Err(Event::Outlived { tier: NAME });
         }
-        let Some(value) = self.decode(name, &kept.body) else {
-            self.emit(&Event::Unreadable { tier: NAME });
-            return None;
-        };
+        let value = self.decode(name, &kept.body).ok_or(Event::Unreadable { tier: NAME })?;
         let here = |time| moment.here(time);
-        Some(Entry::new(value, here(kept.as_of), here(kept.fresh_until), here(kept.expires_at)))
+        Ok(Some(Entry::new(value, here(kept.as_of), here(kept.fresh_until), here(kept.expires_at))))
     }
 
     fn decode(&self, name: &Name, body: &[u8]) -> Option<Option<V>> {
@@ -395,7 +394,8 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
         let (Some(Answer::BulkString(word)), more) = (answer.first(), answer.get(2)) else {
             return Err(Fault::Odd);
         };
-        let copy = || more.and_then(|more| self.entry(&self.moment(call), name, &filled(more)));
+        // What is wrong with a copy was counted when it was looked at.
+        let copy = || more.and_then(|more| self.open(&self.moment(call), name, &filled(more)).ok().flatten());
         Ok(match word.as_slice() {
             b"fresh" => copy().map(Acquired::Fresh),
             b"granted" => Some(Acquired::Granted(Lease::new(number), copy())),
