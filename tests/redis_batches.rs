@@ -184,6 +184,8 @@ async fn an_absence_ends_with_its_own_ttl() {
     assert!(begin.elapsed() > Duration::from_millis(250), "it has been kept");
 }
 
+type OverStore = fn(FakeStore<u64, u64>) -> Builder<u64, u64>;
+
 /// What is loaded and not to be kept must not keep the next reader waiting for its lease to end, which takes seconds.
 #[tokio::test]
 async fn what_is_not_to_be_kept_keeps_nobody_waiting() {
@@ -191,7 +193,7 @@ async fn what_is_not_to_be_kept_keeps_nobody_waiting() {
         return;
     };
     let nothing = FakeStore::<u64, u64>::new();
-    let builders: [(_, fn(FakeStore<u64, u64>) -> Builder<u64, u64>); 2] = [
+    let builders: [(_, OverStore); 2] = [
         ("memory above", |store| cache_aside(store).tier(Memory::with_capacity(1_000))),
         ("Redis alone", cache_aside),
     ];

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 /// How many bits of a token count within this process; the bits above are this process's own.
 const SERIAL: u32 = 40;
 /// How many bits a token has without the [place](placed) for an incarnation.
+#[cfg(any(feature = "redis", test))]
 const BITS: u32 = 96;
 
 /// A number of 96 bits like no other: 56 that the operating system drew for this process, and a count.
