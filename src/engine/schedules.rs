@@ -32,7 +32,7 @@ fn entry(value: u64) -> Entry<u64> {
 }
 
 fn found(value: u64) -> Found<u64> {
-    Found { entry: entry(value), tier: None, keep: true }
+    Found { entry: entry(value), tier: None, keep: true, covers: crate::levels::ALL }
 }
 
 fn spawn_all(tasks: Vec<Box<dyn FnOnce() + Send>>) {
