@@ -386,7 +386,11 @@ impl Key {
             0 => Command::Invalidate { hold_off },
             1..4 => Command::Hold { token, life: self.span(1) },
             4 => Command::Release { token, hold_off },
-            _ => Command::Publish { token, life: self.life(), body: self.body(), hold_off },
+            _ => {
+                // With a hold-off nothing is ever published: mostly without.
+                let hold_off = if self.dice.u8(..4) == 0 { hold_off } else { 0 };
+                Command::Publish { token, life: self.life(), body: self.body(), hold_off }
+            }
         }
     }
 
