@@ -169,10 +169,10 @@ fn main() {
         })
     };
     let cases = [
-        batch("100 gets at once", 0, false, &caches[1]),
+        batch("100 gets at once", 0, false, &caches[2]),
         bare_batch,
-        batch("get_many(100) (goal: at most 0.75)", 0, true, &caches[1]),
-        batch("get_many(100) (goal: at most 1.30)", 1, true, &caches[1]),
+        batch("get_many(100) (goal: at most 0.75)", 0, true, &caches[2]),
+        batch("get_many(100) (goal: at most 1.30)", 1, true, &caches[2]),
     ];
     support::print_table("100 hits", &cases);
 }

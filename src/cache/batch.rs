@@ -154,14 +154,18 @@ enum Place<V> {
 }
 
 impl<K: Key, V: Value> Open<K, V> {
-    /// Puts what was found of the missing keys, in their order, where it belongs.
+    /// Puts what was found of the missing keys, in their order, where it belongs: each answer itself, or copies of it
+    /// where a key was asked for more than once.
     fn take_in(&mut self, found: impl Iterator<Item = Result<Option<V>>>) {
-        let found: Vec<_> = found.collect();
+        let mut found: Vec<Option<_>> = found.map(Some).collect();
+        let places = self.answers.iter().filter(|place| matches!(place, Place::Missing(_))).count();
+        let each_once = places == self.missing.len();
         for answer in &mut self.answers {
             if let Place::Missing(at) = *answer
-                && let Some(found) = found.get(at)
+                && let Some(found) = found.get_mut(at)
+                && let Some(found) = if each_once { found.take() } else { found.clone() }
             {
-                *answer = Place::Answer(found.clone());
+                *answer = Place::Answer(found);
             }
         }
     }

@@ -45,7 +45,7 @@ pub trait ReadStrategy<K: Key, V: Value>: Send + Sync + 'static {
     /// wait, and allocate nothing. Unless overridden, a fresh copy is.
     #[inline]
     fn serves_at_once(&self, copy: &Entry<V>, now: Timestamp) -> bool {
-        copy.is_fresh(now)
+        now < copy.fresh_until()
     }
 
     /// Finds an answer when there was no copy to serve at once. `None`: there is no copy, and nobody was asked.

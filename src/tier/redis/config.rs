@@ -12,7 +12,7 @@ use super::lanes::Lanes;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 
 /// How many connections carry the commands.
-const LANES: usize = 2;
+const LANES: usize = 4;
 /// How long a command may take before the tier counts as failing.
 const DEADLINE: Duration = Duration::from_millis(100);
 /// How long making a connection may take.
@@ -82,7 +82,7 @@ impl RedisBuilder {
     }
 
     /// How many connections carry the commands; each carries those of many tasks at once. More of them help where
-    /// values are big. Default: 2.
+    /// values are big. Default: 4.
     pub fn lanes(mut self, lanes: usize) -> Self {
         self.settings.lanes = lanes;
         self
