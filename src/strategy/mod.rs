@@ -42,7 +42,7 @@ pub use write_through::WriteThrough;
 #[async_trait]
 pub trait ReadStrategy<K: Key, V: Value>: Send + Sync + 'static {
     /// Whether a copy at hand is served as it is, with nothing else to be done. Called for every read, first: do not
-    /// wait, and allocate nothing. Unless overridden, a fresh copy is.
+    /// wait, and allocate nothing. One that has expired is not asked about. Unless overridden, a fresh copy is.
     #[inline]
     fn serves_at_once(&self, copy: &Entry<V>, now: Timestamp) -> bool {
         now < copy.fresh_until()

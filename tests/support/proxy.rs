@@ -79,10 +79,15 @@ impl Proxy {
         self.swallow(|faults| std::mem::replace(&mut faults.drop_replies, drop_replies) && !drop_replies);
     }
 
+    /// As `half_open`, of one connection only: the first to be made is 0.
+    pub fn silence(&self, connection: u64) {
+        self.faults.send_modify(|faults| faults.silenced = Some(connection));
+    }
+
     /// Switches all faults off. Connections that may have lost bytes are cut.
     pub fn heal(&self) {
         self.swallow(|faults| {
-            let lost_bytes = faults.half_open || faults.drop_replies;
+            let lost_bytes = faults.half_open || faults.drop_replies || faults.silenced.is_some();
             *faults = Faults::default();
             lost_bytes
         });
@@ -119,11 +124,14 @@ struct Faults {
     refuse: bool,
     half_open: bool,
     drop_replies: bool,
+    silenced: Option<u64>,
 }
 
 impl Faults {
-    fn swallow(&self, direction: Direction) -> bool {
-        self.half_open || (self.drop_replies && direction == Direction::Replies)
+    fn swallow(&self, Way { connection, direction }: Way) -> bool {
+        self.half_open
+            || self.silenced == Some(connection)
+            || (self.drop_replies && direction == Direction::Replies)
     }
 
     /// How many of `size` bytes go next: what is throttled trickles, and does not come as one late flood.
@@ -134,6 +142,13 @@ impl Faults {
     fn throttled(&self, size: usize) -> Duration {
         self.bytes_per_second.map_or(Duration::ZERO, |rate| Duration::from_secs(size as u64) / rate)
     }
+}
+
+/// One direction of one connection.
+#[derive(Clone, Copy)]
+struct Way {
+    connection: u64,
+    direction: Direction,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -148,24 +163,26 @@ async fn accept(
     connections: Connections,
     faults: watch::Receiver<Faults>,
 ) {
-    loop {
+    for connection in 0.. {
         let Ok((client, _)) = listener.accept().await else { continue };
         if !faults.borrow().refuse {
-            connections.lock().expect("no panic").spawn(relay(client, server, faults.clone()));
+            let relay = relay(client, server, connection, faults.clone());
+            connections.lock().expect("no panic").spawn(relay);
         }
     }
 }
 
 /// Lives until both sides have closed, or one direction has failed. A client whose server cannot be reached is
 /// closed.
-async fn relay(mut client: TcpStream, server: SocketAddr, faults: watch::Receiver<Faults>) {
+async fn relay(mut client: TcpStream, server: SocketAddr, connection: u64, faults: watch::Receiver<Faults>) {
     let Ok(mut server) = TcpStream::connect(server).await else { return };
     _ = client.set_nodelay(true);
     _ = server.set_nodelay(true);
     let (from_client, to_client) = client.split();
     let (from_server, to_server) = server.split();
-    let requests = pump(from_client, to_server, Direction::Requests, faults.clone());
-    let replies = pump(from_server, to_client, Direction::Replies, faults);
+    let way = |direction| Way { connection, direction };
+    let requests = pump(from_client, to_server, way(Direction::Requests), faults.clone());
+    let replies = pump(from_server, to_client, way(Direction::Replies), faults);
     _ = tokio::try_join!(requests, replies);
 }
 
@@ -173,7 +190,7 @@ async fn relay(mut client: TcpStream, server: SocketAddr, faults: watch::Receive
 async fn pump(
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
-    direction: Direction,
+    way: Way,
     mut faults: watch::Receiver<Faults>,
 ) -> io::Result<()> {
     let mut buffer = vec![0; 16 * 1024];
@@ -182,7 +199,7 @@ async fn pump(
         // A failed source is a closed one; the failure shows when the other direction writes to it.
         let size = from.read(&mut buffer).await.unwrap_or(0);
         if size == 0 {
-            hold(&mut faults, |faults| !faults.swallow(direction)).await?;
+            hold(&mut faults, |faults| !faults.swallow(way)).await?;
             return to.shutdown().await;
         }
         wait(&mut faults, |faults| faults.delay).await?;
@@ -190,7 +207,7 @@ async fn pump(
         while !rest.is_empty() {
             let (piece, later) = rest.split_at(faults.borrow().piece(rest.len()));
             wait(&mut faults, |faults| faults.throttled(piece.len())).await?;
-            if faults.borrow().swallow(direction) {
+            if faults.borrow().swallow(way) {
                 has_lost_bytes = true;
             } else if has_lost_bytes {
                 // The fault ended a moment ago and the cut is yet to come.

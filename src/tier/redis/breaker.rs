@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 /// The pauses between probes: the first, and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(2));
 
 /// Whether a server is asked.
 #[derive(Debug, Default)]
@@ -60,10 +60,10 @@ mod tests {
     fn probes_come_at_growing_pauses_and_begin_anew_after_it_has_healed() {
         let breaker = Breaker::default();
         breaker.trip();
-        let pauses: Vec<_> = (0..6).map(|_| breaker.next_probe(0.0).as_millis()).collect();
-        assert_eq!(pauses, [100, 200, 400, 800, 1_600, 2_000]);
+        let pauses: Vec<_> = (0..9).map(|_| breaker.next_probe(0.0).as_millis()).collect();
+        assert_eq!(pauses, [10, 20, 40, 80, 160, 320, 640, 1_280, 2_000]);
         assert_eq!(breaker.next_probe(1.0).as_millis(), 1_000);
         breaker.heal();
-        assert_eq!(breaker.next_probe(0.0).as_millis(), 100);
+        assert_eq!(breaker.next_probe(0.0).as_millis(), 10);
     }
 }

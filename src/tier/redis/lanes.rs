@@ -9,6 +9,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use deadpool_redis::{Manager, Pool, PoolConfig, Runtime, Timeouts};
+use futures_util::future::select_ok;
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, ConnectionInfo, FromRedisValue, Value};
@@ -177,7 +178,11 @@ impl Lanes {
         let made = self.made.load(Ordering::Acquire);
         let answer = match time::within(until, command.query_async::<Value>(&mut link.connection)).await {
             Ok(answer) => answer.map_err(|error| Fault::of(&error)),
-            Err(unanswered) => return Err(self.silent(unanswered)),
+            Err(unanswered) => {
+                // It may have been cut off without a word, and would stay silent for many minutes.
+                self.vacate(link.lane, Some(link.number));
+                return Err(self.silent(unanswered));
+            }
         };
         match &answer {
             // A connection seldom breaks alone: none that was there before is asked again.
@@ -260,35 +265,32 @@ impl Lanes {
                 let Ok(timer) = time::timer(time::from_now(pause)) else { return };
                 timer.await;
                 let Some(lanes) = probe.0.upgrade() else { return };
-                // A server that is too slow for commands, though not for connecting, is not back yet.
-                if let Ok(link) = lanes.dial(0).await
-                    && lanes.answers(&link).await
-                {
+                if let Ok(link) = lanes.dial(0).await {
                     return lanes.install(&link);
                 }
             }
         });
     }
 
-    /// Whether a connection that was made before still answers.
+    /// Whether any connection that was made before still answers within the deadline for commands.
     async fn gives_a_sign(&self) -> bool {
-        let link = self.lanes.iter().find_map(|lane| match &*lane.lock() {
-            Lane::Up(link) => Some(link.clone()),
+        let up = |lane: &Mutex<Lane>| match &*lane.lock() {
+            Lane::Up(link) => Some(link.connection.clone()),
             _ => None,
+        };
+        let connections: Vec<MultiplexedConnection> = self.lanes.iter().filter_map(up).collect();
+        let signs = connections.into_iter().map(|mut connection| {
+            Box::pin(async move {
+                let ping = redis::cmd("PING");
+                let pong = ping.query_async::<Value>(&mut connection);
+                time::within(self.until(), pong).await.ok().and_then(Result::ok).ok_or(())
+            })
         });
-        match link {
-            Some(link) => self.answers(&link).await,
-            None => false,
-        }
+        let mut signs = signs.peekable();
+        signs.peek().is_some() && select_ok(signs).await.is_ok()
     }
 
-    /// Whether a connection answers within the deadline for commands.
-    async fn answers(&self, link: &Link) -> bool {
-        let (mut connection, ping) = (link.connection.clone(), redis::cmd("PING"));
-        matches!(time::within(self.until(), ping.query_async::<Value>(&mut connection)).await, Ok(Ok(_)))
-    }
-
-    /// One that was cut off without a word would stay silent for many minutes.
+    /// Empties the lanes of some links.
     fn give_up(&self, which: impl Fn(&Link) -> bool) {
         for lane in &self.lanes {
             let mut lane = lane.lock();
@@ -319,7 +321,11 @@ impl Lanes {
             Err(Fault::Refused(_)) if self.settings.trust_restarts => 0,
             Err(fault) => return Err(fault),
         };
-        let sample = sample(&mut connection).await?;
+        // A server that is too slow for commands, though not for connecting, is as good as none.
+        let sample = match time::within(self.until(), sample(&mut connection)).await {
+            Ok(sample) => sample?,
+            Err(_unanswered) => return Err(Fault::Late),
+        };
         let server = self.meet(life, sample);
         let number = self.made.fetch_add(1, Ordering::AcqRel);
         Ok(Link { number, lane, connection, server })
@@ -386,7 +392,9 @@ impl Lanes {
         }
     }
 
+    /// A link is up. Those to an earlier life of the server are broken, whether that has shown or not.
     fn install(self: &Arc<Self>, link: &Link) {
+        self.give_up(|old| old.server.life != link.server.life);
         *self.lanes[link.lane].lock() = Lane::Up(link.clone());
         self.heal();
         self.keep_time(link.lane, link.number);
