@@ -114,10 +114,12 @@ both!(keys_that_do_not_exist_crowd_out_no_value, |Engine| {
 });
 
 both!(absences_have_the_room_they_are_given, |Engine| {
-    let tier = counted(Engine::<u64, String>::builder().capacity(100).absent_capacity(500).build());
+    let tier = counted(Engine::<u64, String>::builder().capacity(100).absent_capacity(2_000).build());
     let cache = cache(Arc::clone(&tier), &rows(0));
-    read_all(&cache, 0..400).await?;
-    assert_eq!(hits(&cache, 0..400), 400);
+    // Far more than the tenth of 100 that is usual. Not all of the room: `Quick` parts it by the hashes of the keys, and
+    // a part may be full before the others are.
+    read_all(&cache, 0..200).await?;
+    assert_eq!(hits(&cache, 0..200), 200);
     Ok(())
 });
 
