@@ -56,6 +56,11 @@ impl Process {
         soon(self.cache.get_entry(&key)).await.expect("answered").expect("a store").tier()
     }
 
+    /// Copies in Redis are found again. On a slow machine the first try may be late once more.
+    async fn finds_copies(&self, key: u64) {
+        until("copies are found again", async || self.tier_of(key).await == Some("redis")).await;
+    }
+
     async fn is_back(&self) {
         until("the server is back", async || self.heard.count("TierBack") > 0).await;
     }
@@ -128,8 +133,8 @@ async fn is_survived(stage: &Partition, fault: impl FnOnce(), heal: impl AsyncFn
     heal().await;
     stage.one.is_back().await;
     assert_eq!(stage.one.get(500).await, Some(500));
-    assert_eq!(stage.one.tier_of(500).await, Some("redis"), "hits come from the same cache's tier again");
-    assert_eq!(stage.other.tier_of(500).await, Some("redis"), "and are shared again");
+    stage.one.finds_copies(500).await;
+    stage.other.finds_copies(500).await;
 }
 
 #[tokio::test]
@@ -153,7 +158,7 @@ async fn a_server_that_was_never_there_stops_nothing() {
     server.restart().await;
     process.is_back().await;
     assert_eq!(process.get(7).await, Some(7));
-    assert_eq!(process.tier_of(7).await, Some("redis"));
+    process.finds_copies(7).await;
     until("a handle that only pinged is back too", async || soon(redis.ping()).await.is_ok()).await;
 }
 
@@ -242,7 +247,7 @@ async fn a_network_on_which_only_connecting_works_stays_away() {
     );
     stage.end();
     stage.one.is_back().await;
-    assert_eq!(stage.one.tier_of(0).await, Some("redis"));
+    stage.one.finds_copies(0).await;
 }
 
 /// With the breaker open a read is not a question that goes unanswered: it is not asked.
@@ -314,7 +319,7 @@ async fn a_full_server_still_drops_what_is_written() {
     }
     server.command(&["CONFIG", "SET", "maxmemory-policy", "noeviction"]).await;
     server.command(&["CONFIG", "SET", "maxmemory", "1"]).await;
-    assert_eq!(other.tier_of(0).await, Some("redis"), "what it has is still served");
+    other.finds_copies(0).await; // what it has is still served
     assert_eq!(one.get(100).await, Some(100));
     assert_eq!(one.tier_of(100).await, None, "it keeps nothing new");
     assert_eq!(one.put(1, 10).await, Copies::Dropped);

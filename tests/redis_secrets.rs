@@ -205,7 +205,7 @@ async fn a_password_may_change_while_the_service_runs() {
     };
     let_in(&server, PASSWORD).await;
     let (current, asked) = (Arc::new(Mutex::new(PASSWORD)), Arc::new(AtomicUsize::new(0)));
-    let service = Service::on(Redis::builder(server.url()).credentials({
+    let service = Service::on(Redis::builder(server.url()).lanes(2).credentials({
         let (current, asked) = (Arc::clone(&current), Arc::clone(&asked));
         move || {
             asked.fetch_add(1, Ordering::Relaxed);
@@ -236,7 +236,7 @@ async fn a_service_that_learns_the_password_late_comes_back() {
     };
     let_in(&server, PASSWORD).await;
     let current = Arc::new(Mutex::new(PASSWORD));
-    let service = Service::on(Redis::builder(server.url()).credentials({
+    let service = Service::on(Redis::builder(server.url()).lanes(2).credentials({
         let current = Arc::clone(&current);
         move || {
             let password = *current.lock().expect("no panic");
