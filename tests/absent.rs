@@ -19,6 +19,18 @@ async fn an_absence_is_not_remembered_unless_asked_for() -> Result<()> {
     Ok(())
 }
 
+/// A copy of what is gone is not served again.
+#[tokio::test(start_paused = true)]
+async fn a_reload_that_finds_nothing_drops_the_copy() -> Result<()> {
+    let store = numbers(2);
+    let cache = usual(larder::cache_aside(store.clone())).build()?;
+    assert_eq!(cache.get(&1).await?, Some(1));
+    store.remove_row(&1);
+    assert_eq!(cache.refresh(&1).await?, None);
+    assert_eq!(cache.get(&1).await?, None);
+    Ok(())
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_remembered_absence_is_a_hit_for_its_own_ttl() -> Result<()> {
     let store = numbers(0);

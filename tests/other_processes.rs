@@ -153,3 +153,15 @@ async fn a_batch_waits_only_for_the_keys_that_others_load() {
     assert_eq!(first.await.expect("no panic").expect("found"), Some(7));
     assert_eq!(store.loads(), 3, "each key was loaded once");
 }
+
+/// What the store says it has not is served no more, also where absences are not remembered.
+#[tokio::test(start_paused = true)]
+async fn a_reload_that_finds_nothing_drops_the_copy_for_all() {
+    let (server, store) = (Server::new(), numbers(10));
+    let (one, other) = (process(&server, &store), process(&server, &store));
+    assert_eq!(one.get(&7).await.expect("found"), Some(7));
+    store.remove_row(&7);
+    assert_eq!(one.refresh(&7).await.expect("asked"), None);
+    assert_eq!(one.get(&7).await.expect("asked"), None);
+    assert_eq!(other.get(&7).await.expect("asked"), None);
+}

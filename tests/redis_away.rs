@@ -135,6 +135,7 @@ async fn is_survived(stage: &Partition, fault: impl FnOnce(), heal: impl AsyncFn
     assert_eq!(stage.one.get(500).await, Some(500));
     stage.one.finds_copies(500).await;
     stage.other.finds_copies(500).await;
+    assert_eq!(stage.other.cache.stats().loads, 0, "and they are shared again");
 }
 
 #[tokio::test]

@@ -253,3 +253,38 @@ async fn zero_false_and_empty_are_hits() {
     are_hits(&server, &[None, Some(0_u64)]).await;
     are_hits(&server, &[()]).await;
 }
+
+/// Thousands of misses are thousands of scripts. A server that works through them as fast as it can is not away.
+#[tokio::test]
+async fn a_batch_of_thousands_is_no_outage() {
+    let Some(server) = RedisServer::start_or_skip("a_batch_of_thousands_is_no_outage").await else { return };
+    let redis = Redis::builder(server.url()).deadline(Duration::from_millis(300)).build().expect("a URL");
+    let builder = cache_aside(numbers(5_000)).tier(redis.namespace("n")).ttl(MINUTE).jitter(0.0);
+    let one = builder.build().expect("complete");
+    let keys: Vec<u64> = (0..5_000).collect();
+    assert!(get_many(&one, &keys).await.into_iter().eq(keys.iter().map(|key| Some(*key))));
+    assert_eq!((one.stats().tier_outages, one.stats().tier_failures), (0, 0));
+    let other = process(&server, cache_aside(numbers(5_000)));
+    assert!(get_many(&other, &keys).await.into_iter().eq(keys.iter().map(|key| Some(*key))));
+    assert_eq!(other.stats().loads, 0, "all has been kept");
+}
+
+/// A batch of which one key cannot be leased keeps none of the others' leases: nobody would ever fill with them.
+#[tokio::test]
+async fn a_batch_that_fails_in_part_keeps_nobody_waiting() {
+    let name = "a_batch_that_fails_in_part_keeps_nobody_waiting";
+    let Some(server) = RedisServer::start_or_skip(name).await else { return };
+    // May read all keys, and write those of the first ten buckets only.
+    let rights = ["%R~*", "~n:{b00*", "+@all"];
+    server.command(&[&["ACL", "SETUSER", "part", "on", ">secret"], &rights[..]].concat()).await;
+    let url = server.url().replace("redis://", "redis://part:secret@");
+    let part = Redis::builder(url).deadline(Duration::from_secs(3)).build().expect("a URL");
+    let builder = cache_aside(numbers(200)).tier(part.namespace("n")).ttl(MINUTE);
+    let part = builder.build().expect("complete");
+    let keys: Vec<u64> = (0..200).collect();
+    assert!(get_many(&part, &keys).await.into_iter().eq(keys.iter().map(|key| Some(*key))));
+    assert!(part.stats().tier_failures > 0, "some keys cannot be leased");
+    let begin = Instant::now();
+    get_many(&process(&server, cache_aside(numbers(200))), &keys).await;
+    assert!(begin.elapsed() < Duration::from_secs(3), "it waited for leases: {:?}", begin.elapsed());
+}

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::mem;
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,9 @@ const BACK_OFF: Duration = Duration::from_secs(1);
 /// How long to wait before asking again whether another process has loaded: the first time, and at the most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(25));
 
+/// How many leases are given back at once.
+const TOGETHER: usize = 64;
+
 /// A tier, and the levels below it.
 pub(crate) struct Level<T, K, V> {
     tier: T,
@@ -41,6 +45,8 @@ struct Errand<K> {
     key: K,
     place: Arc<Place>,
     right: Right,
+    /// Whether there is an old copy, here or above.
+    has_copy: bool,
 }
 
 /// What this tier says to somebody who wants to fill a key.
@@ -98,13 +104,10 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
         let (mut open, mut past) = (Vec::new(), Vec::new());
         let (asked, owed): (Vec<_>, Vec<_>) =
             questions.into_iter().enumerate().partition(|(_, question)| !self.owes(&question.key));
+        past.extend(owed.into_iter().map(|(at, question)| self.errand(at, question, Right::Unknown, None)));
         if search.looked && self.tier.is_shared() {
-            past.extend(
-                owed.into_iter().map(|(at, question)| self.errand(at, question, Right::Unknown, None)),
-            );
             return (asked, past);
         }
-        past.extend(owed.into_iter().map(|(at, question)| self.errand(at, question, Right::Unknown, None)));
         let keys: Vec<K> = asked.iter().map(|(_, question)| question.key.clone()).collect();
         let covered: Vec<Seat> =
             asked.iter().map(|(_, question)| self.context.covered(&question.place)).collect();
@@ -184,8 +187,9 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
         right: Right,
         stale: Option<Entry<V>>,
     ) -> (Errand<K>, Question<K, V>) {
-        let errand = Errand { at, key: question.key.clone(), place: Arc::clone(&question.place), right };
-        (errand, Question { previous: stale.or(question.previous), ..question })
+        let question = Question { previous: stale.or(question.previous), ..question };
+        let (key, place) = (question.key.clone(), Arc::clone(&question.place));
+        (Errand { at, key, place, right, has_copy: question.previous.is_some() }, question)
     }
 
     /// Asks below, and keeps what comes from there.
@@ -243,9 +247,9 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
 
     /// The best copy from below, kept here from now on.
     async fn lifted_copy(&self, key: &K, skipped: Option<&'static str>) -> Option<Found<V>> {
-        let lease = self.leases_to_lift(std::slice::from_ref(key)).await;
+        let lease = self.leases_to_lift(slice::from_ref(key)).await;
         let below = self.below.copy(key, skipped).await;
-        self.lift(std::slice::from_ref(key), &lease, std::slice::from_ref(&below)).await;
+        self.lift(slice::from_ref(key), &lease, slice::from_ref(&below)).await;
         below
     }
 
@@ -294,7 +298,7 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
             let covers = self.context.covered(&question.place);
             // Somebody's renewal is not seen by asking for a lease to renew.
             if search.unless_newer.is_some()
-                && let Ok(copies) = self.peek(std::slice::from_ref(&question.key)).await
+                && let Ok(copies) = self.peek(slice::from_ref(&question.key)).await
                 && let Some(entry) = copies.into_iter().flatten().find(|entry| self.will_do(entry, search))
             {
                 return Next::Answered(self.found(entry, covers));
@@ -333,7 +337,11 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
             outcomes[at] = Some((filled, covers));
         }
         let settled = errands.iter().zip(found.iter_mut()).zip(outcomes);
-        join_all(settled.map(|((errand, found), outcome)| self.settle(errand, found, outcome, failed))).await;
+        let mut settled: Vec<_> =
+            settled.map(|((errand, found), outcome)| self.settle(errand, found, outcome, failed)).collect();
+        while !settled.is_empty() {
+            join_all(settled.drain(..settled.len().min(TOGETHER))).await;
+        }
     }
 
     /// What could not be stored here is not kept above either, unless it is only that this tier cannot. A lease that was
@@ -362,6 +370,10 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
                 }
                 if wanted {
                     self.context.events.emit(&Event::FillRefused { tier: self.tier.name() });
+                } else if errand.has_copy {
+                    // The answer is to be kept nowhere, an absence for example; the copy it replaces is wrong by now.
+                    _ = self.dropped(self.tier.invalidate_many(slice::from_ref(&errand.key)).await);
+                    return;
                 }
                 _ = self.heard(self.tier.abandon(&errand.key, lease, Duration::ZERO).await);
             }
@@ -554,7 +566,7 @@ impl<K: Key, V: Value, T: Tier<K, V>> Levels<K, V> for Level<T, K, V> {
             }
             // Below, another writer came between: whose value is the store's is unknown, so nothing is kept here.
             not_kept => {
-                self.dropped(self.tier.release_many(std::slice::from_ref(key), hold).await)?;
+                self.dropped(self.tier.release_many(slice::from_ref(key), hold).await)?;
                 not_kept
             }
         }

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, ConnectionInfo, FromRedisValue, Value};
 use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use tokio::time::Instant;
 
 use super::breaker::Breaker;
@@ -29,6 +29,9 @@ use crate::time::{self, Unanswered, micros};
 /// How often a connection is asked for the time while nothing is wrong.
 const HEARTBEAT: Duration = Duration::from_secs(5);
 
+/// How many batches are being sent at the same time.
+const TURNS: usize = 4;
+
 /// All connections to one server.
 pub(super) struct Lanes {
     settings: Settings,
@@ -36,6 +39,7 @@ pub(super) struct Lanes {
     pool: Mutex<Option<(Option<Credentials>, Pool)>>,
     lanes: Box<[Mutex<Lane>]>,
     next: AtomicUsize,
+    turns: Semaphore,
     /// How many connections have been made; each has its number among them.
     made: AtomicU64,
     breaker: Breaker,
@@ -92,6 +96,7 @@ impl Lanes {
             lanes: (0..settings.lanes).map(|_| Mutex::new(Lane::Empty)).collect(),
             settings,
             next: AtomicUsize::new(0),
+            turns: Semaphore::new(TURNS),
             made: AtomicU64::new(0),
             breaker: Breaker::default(),
             probing: AtomicBool::new(false),
@@ -110,6 +115,12 @@ impl Lanes {
     /// How many connections there are.
     pub(super) fn count(&self) -> usize {
         self.lanes.len()
+    }
+
+    /// A turn to send `scripts` of a batch. Thousands at once would wait for each other longer than the deadline of each,
+    /// and a server that does its best would count as away. A single one does not queue behind them.
+    pub(super) async fn turn(&self, scripts: usize) -> Option<SemaphorePermit<'_>> {
+        if scripts > 1 { self.turns.acquire().await.ok() } else { None }
     }
 
     /// Until when a call that begins now must have its answer.

@@ -36,6 +36,8 @@ const MAX_VALUE: usize = 1024 * 1024;
 const GIVE_BACK_PAUSE: Duration = Duration::from_millis(100);
 /// How many keys are asked for in one message.
 const BATCH: usize = 500;
+/// How many scripts of one batch are under way at once: so many are answered well within a deadline.
+const TOGETHER: usize = 128;
 
 /// A tier in a [`Redis`], made by [`Redis::namespace`]. For one cache.
 ///
@@ -412,6 +414,22 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
         })
     }
 
+    /// What was acquired, if all was; else the leases among it are given back, as nobody will hear of them.
+    fn all_or_none(
+        &self,
+        names: &[Name],
+        answers: Vec<Result<Acquired<V>, Fault>>,
+    ) -> Result<Vec<Acquired<V>>, Fault> {
+        if answers.iter().any(Result::is_err) {
+            for (name, answer) in names.iter().zip(&answers) {
+                if let Ok(Acquired::Granted(lease, _)) = answer {
+                    self.give_back(name, *lease);
+                }
+            }
+        }
+        answers.into_iter().collect()
+    }
+
     /// Gives a lease back in the background, as soon as the server answers, and only while it can still be in force.
     fn give_back(&self, name: &Name, lease: Lease) {
         let Ok(runtime) = Handle::try_current() else { return };
@@ -457,10 +475,25 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
         Ok(if answer == "stored" { Filled::Stored } else { Filled::Refused })
     }
 
-    /// One script for each key, all under way at once; every key must succeed.
+    /// One script for each key; every key must succeed.
     async fn for_each<K: CacheKey + Sync>(
         &self,
         keys: &[K],
+        script: Script,
+        arguments: impl Fn(&Link) -> Vec<Vec<u8>>,
+    ) -> Result<Vec<String>, Fault> {
+        let names: Vec<Name> = keys.iter().map(|key| self.name(key)).collect();
+        let mut answers = Vec::with_capacity(names.len());
+        for names in names.chunks(TOGETHER) {
+            let _turn = self.redis.0.turn(names.len()).await;
+            answers.extend(self.together(names, script, &arguments).await?);
+        }
+        Ok(answers)
+    }
+
+    async fn together(
+        &self,
+        names: &[Name],
         script: Script,
         arguments: impl Fn(&Link) -> Vec<Vec<u8>>,
     ) -> Result<Vec<String>, Fault> {
@@ -469,7 +502,6 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
             let call = self.call().await?;
             let arguments = arguments(&call.link);
             let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
-            let names: Vec<Name> = keys.iter().map(|key| self.name(key)).collect();
             let answers =
                 join_all(names.iter().map(|name| self.run::<String>(&call, script, name, &arguments)));
             match answers.await.into_iter().collect() {
@@ -588,10 +620,17 @@ impl<K: Key + CacheKey, V: Value, C: Codec<V>> Tier<K, V> for Namespace<V, C> {
     }
 
     async fn acquire_many(&self, keys: &[K], purpose: Purpose) -> Result<Vec<Acquired<V>>> {
-        let call = self.call().await?;
         let names: Vec<Name> = keys.iter().map(|key| self.name(key)).collect();
-        let answers = join_all(names.iter().map(|name| self.acquire_one(&call, name, purpose)));
-        Ok(answers.await.into_iter().collect::<Result<_, _>>()?)
+        let mut answers = Vec::with_capacity(names.len());
+        for names in names.chunks(TOGETHER) {
+            let _turn = self.redis.0.turn(names.len()).await;
+            let acquired = match self.call().await {
+                Ok(call) => join_all(names.iter().map(|name| self.acquire_one(&call, name, purpose))).await,
+                Err(fault) => vec![Err(fault)],
+            };
+            answers.extend(acquired);
+        }
+        Ok(self.all_or_none(&names, answers)?)
     }
 
     async fn fill(&self, key: &K, lease: Lease, entry: &Entry<V>) -> Result<Filled> {
@@ -600,15 +639,17 @@ impl<K: Key + CacheKey, V: Value, C: Codec<V>> Tier<K, V> for Namespace<V, C> {
     }
 
     async fn fill_many(&self, fills: &[(&K, Lease, &Entry<V>)]) -> Result<Vec<Filled>> {
-        let call = self.call().await?;
-        let names: Vec<Name> = fills.iter().map(|(key, ..)| self.name(*key)).collect();
-        let answers = join_all(
-            names
-                .iter()
-                .zip(fills)
-                .map(|(name, (_, lease, entry))| self.fill_one(&call, name, *lease, entry)),
-        );
-        Ok(answers.await.into_iter().collect::<Result<_, _>>()?)
+        let mut answers = Vec::with_capacity(fills.len());
+        for fills in fills.chunks(TOGETHER) {
+            let _turn = self.redis.0.turn(fills.len()).await;
+            let call = self.call().await?;
+            let names: Vec<Name> = fills.iter().map(|(key, ..)| self.name(*key)).collect();
+            let fills = names.iter().zip(fills);
+            let filled =
+                join_all(fills.map(|(name, (_, lease, entry))| self.fill_one(&call, name, *lease, entry)));
+            answers.extend(filled.await.into_iter().collect::<Result<Vec<_>, _>>()?);
+        }
+        Ok(answers)
     }
 
     async fn renew(&self, key: &K, lease: Lease) -> Result<()> {
@@ -632,31 +673,24 @@ impl<K: Key + CacheKey, V: Value, C: Codec<V>> Tier<K, V> for Namespace<V, C> {
     }
 
     async fn invalidate_many(&self, keys: &[K]) -> Result<()> {
-        for keys in keys.chunks(BATCH) {
-            self.for_each(keys, Script::Invalidate, |_| vec![self.hold_off()]).await?;
-            self.note(keys);
-        }
+        self.for_each(keys, Script::Invalidate, |_| vec![self.hold_off()]).await?;
+        self.note(keys);
         Ok(())
     }
 
     async fn hold_many(&self, keys: &[K], hold: Hold, lifetime: Duration) -> Result<()> {
         let life = millis(lifetime).max(1).to_string().into_bytes();
-        for keys in keys.chunks(BATCH) {
-            let arguments = |link: &Link| vec![self.mine(hold, link), life.clone()];
-            for answer in self.for_each(keys, Script::Hold, arguments).await? {
-                if answer == "contended" {
-                    self.emit(&Event::HoldContended { tier: NAME });
-                }
+        let arguments = |link: &Link| vec![self.mine(hold, link), life.clone()];
+        for answer in self.for_each(keys, Script::Hold, arguments).await? {
+            if answer == "contended" {
+                self.emit(&Event::HoldContended { tier: NAME });
             }
         }
         Ok(())
     }
 
     async fn release_many(&self, keys: &[K], hold: Hold) -> Result<()> {
-        for keys in keys.chunks(BATCH) {
-            self.end_hold(keys, hold).await?;
-        }
-        Ok(())
+        Ok(self.end_hold(keys, hold).await?)
     }
 
     async fn publish(&self, key: &K, hold: Hold, entry: &Entry<V>) -> Result<Filled> {
