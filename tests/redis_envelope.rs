@@ -219,7 +219,7 @@ async fn the_bytes_of_a_copy_are_as_documented() {
     assert_eq!(name(&server, "post:*:7:*").await, place);
     let copy = bytes(&server, place).await;
     assert_eq!(&copy[..4], b"ld1V");
-    assert_eq!(copy[4..8], run_id(&server).await, "the token begins with the server's life");
+    assert_eq!(copy[4..8], life(&server).await, "the token begins with the server's life");
     let time =
         |at: usize| std::str::from_utf8(&copy[at..at + 13]).expect("digits").parse().expect("a number");
     let (as_of, fresh_until, expires_at): (u64, u64, u64) = (time(20), time(33), time(46));
@@ -234,11 +234,14 @@ async fn the_bytes_of_a_copy_are_as_documented() {
     assert_eq!(copy[HEAD..], *b"\x01\x02\x03\x04\x01\x01\x00\x02\x00\x00\x00\x008:");
 }
 
-/// The first eight digits, as the four bytes that they are.
-async fn run_id(server: &RedisServer) -> [u8; 4] {
-    let about = server.command(&["INFO", "server"]).await.text().expect("a text");
-    let digits = about.lines().find_map(|line| line.strip_prefix("run_id:")).expect("it has one");
-    u32::from_str_radix(&digits[..8], 16).expect("hexadecimal").to_be_bytes()
+/// The first eight digits of the numbers that the process and its data have, folded into one.
+async fn life(server: &RedisServer) -> [u8; 4] {
+    let about = server.command(&["INFO"]).await.text().expect("a text");
+    let number = |name| {
+        let digits = about.lines().find_map(|line| line.strip_prefix(name)).expect("it has one");
+        u32::from_str_radix(&digits[..8], 16).expect("hexadecimal")
+    };
+    (number("run_id:") ^ number("master_replid:").rotate_left(16)).to_be_bytes()
 }
 
 /// Versions of larder with different layouts on one server, in a rolling update: each takes the other's copies for

@@ -5,10 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use redis::{Client, IntoConnectionInfo};
+use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
 
 use super::Redis;
-use super::lanes::Lanes;
+use super::nodes::Nodes;
+use super::route::{self, Route};
+use super::slots::Address;
+#[cfg(feature = "redis-rustls")]
+use super::tls::Tls;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 
 /// How many connections carry the commands.
@@ -39,6 +43,16 @@ impl Credentials {
     }
 }
 
+impl Credentials {
+    pub(super) fn put_into(&self, settings: RedisConnectionInfo) -> RedisConnectionInfo {
+        let settings = settings.set_password(&self.password);
+        match &self.username {
+            Some(username) => settings.set_username(username),
+            None => settings,
+        }
+    }
+}
+
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { username: _, password: _ } = self;
@@ -55,6 +69,19 @@ pub(super) type AskCredentials =
 pub struct RedisBuilder {
     url: String,
     settings: Settings,
+    kind: Kind,
+    sentinel_credentials: Option<Credentials>,
+    #[cfg(feature = "redis-rustls")]
+    tls: Tls,
+}
+
+/// What the URL is the address of.
+enum Kind {
+    Server,
+    /// A node of a cluster; these are others.
+    Cluster(Vec<String>),
+    /// A service by its name; these know its primary.
+    Service(Vec<String>),
 }
 
 /// What the connections are made and used by.
@@ -65,6 +92,9 @@ pub(super) struct Settings {
     pub(super) connect_deadline: Duration,
     pub(super) credentials: Option<AskCredentials>,
     pub(super) trust_restarts: bool,
+    pub(super) allow_plaintext: bool,
+    /// Whether the servers are nodes of a cluster.
+    pub(super) in_cluster: bool,
 }
 
 impl RedisBuilder {
@@ -77,8 +107,74 @@ impl RedisBuilder {
                 connect_deadline: CONNECT_DEADLINE,
                 credentials: None,
                 trust_restarts: false,
+                allow_plaintext: false,
+                in_cluster: false,
             },
+            kind: Kind::Server,
+            sentinel_credentials: None,
+            #[cfg(feature = "redis-rustls")]
+            tls: Tls::default(),
         }
+    }
+
+    /// The server is a node of a cluster; `others` are the addresses of more of its nodes, as `host:port`, to be asked
+    /// while that one is away. All nodes are found from any of them, and spoken to with the scheme, the user and the
+    /// password of the URL.
+    ///
+    /// ```
+    /// # use larder::Redis;
+    /// let redis = Redis::builder("redis://10.0.0.1:7000").cluster(["10.0.0.2:7000", "10.0.0.3:7000"]).build()?;
+    /// # Ok::<(), larder::Error>(())
+    /// ```
+    pub fn cluster<'a>(mut self, others: impl IntoIterator<Item = &'a str>) -> Self {
+        self.kind = Kind::Cluster(others.into_iter().map(str::to_owned).collect());
+        self.settings.in_cluster = true;
+        self
+    }
+
+    /// The host of the URL is the name of a service, and these sentinels, as `host:port`, know who its primary is. They
+    /// are asked whenever a connection is made, and the answer of most of them counts. Scheme, user, password and
+    /// database of the URL are those of the servers.
+    ///
+    /// ```
+    /// # use larder::Redis;
+    /// let redis = Redis::builder("redis://mymaster")
+    ///     .sentinels(["10.0.0.1:26379", "10.0.0.2:26379", "10.0.0.3:26379"])
+    ///     .build()?;
+    /// # Ok::<(), larder::Error>(())
+    /// ```
+    pub fn sentinels<'a>(mut self, sentinels: impl IntoIterator<Item = &'a str>) -> Self {
+        self.kind = Kind::Service(sentinels.into_iter().map(str::to_owned).collect());
+        self.settings.in_cluster = false;
+        self
+    }
+
+    /// User and password of the sentinels. Default: none.
+    pub fn sentinel_credentials(mut self, credentials: Credentials) -> Self {
+        self.sentinel_credentials = Some(credentials);
+        self
+    }
+
+    /// Trusts the servers whose certificates these authorities, in PEM form, have signed, in the place of those that the
+    /// machine trusts.
+    #[cfg(feature = "redis-rustls")]
+    pub fn root_certificates(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.tls.roots = Some(pem.into());
+        self
+    }
+
+    /// Shows the servers a certificate of our own; it and its key in PEM form.
+    #[cfg(feature = "redis-rustls")]
+    pub fn client_certificate(mut self, certificate: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        self.tls.client = Some((certificate.into(), key.into()));
+        self
+    }
+
+    /// Sends user and password to another machine even though everybody on the way can read them, and all values too:
+    /// for networks that nobody else is on. Without this such a server is refused. Use `rediss://` where you can.
+    pub fn allow_plaintext(mut self) -> Self {
+        self.settings.allow_plaintext = true;
+        self
     }
 
     /// How many connections carry the commands; each carries those of many tasks at once. More of them help where
@@ -109,6 +205,7 @@ impl RedisBuilder {
     /// # async fn token_of_the_hour() -> Result<String, std::io::Error> { Ok(String::new()) }
     /// let redis = Redis::builder("redis://cache.internal")
     ///     .credentials(|| async { Ok(Credentials::user("posts", token_of_the_hour().await?)) })
+    ///     .allow_plaintext() // or `rediss://`
     ///     .build()?;
     /// # Ok::<(), larder::Error>(())
     /// ```
@@ -138,30 +235,92 @@ impl RedisBuilder {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Settings`]: the URL is none, or asks for what was not compiled in; a deadline or the number of
-    /// lanes is zero. The URL is not repeated, as it may hold a password.
+    /// [`ErrorKind::Settings`]: the URL is none, or asks for what was not compiled in; an address is none; a password
+    /// would go to another machine in plain text; a certificate cannot be read; a deadline or the number of lanes is
+    /// zero. The URL is not repeated, as it may hold a password.
     pub fn build(self) -> Result<Redis> {
-        let Self { url, settings } = self;
-        if settings.lanes == 0 {
+        if self.settings.lanes == 0 {
             return Err(wrong("`lanes` is zero: nothing could ever be asked for"));
         }
-        if settings.deadline.is_zero() || settings.connect_deadline.is_zero() {
+        if self.settings.deadline.is_zero() || self.settings.connect_deadline.is_zero() {
             return Err(wrong("a deadline is zero: nothing could ever finish"));
         }
-        let info = url.as_str().into_connection_info().map_err(|_| match url.split_once("://") {
-            Some(("rediss" | "valkeys", _)) => wrong(NO_TLS),
-            _ => wrong("the URL of the Redis server is not understood: give one like `redis://host:6379/0`"),
-        })?;
+        let info = self.read_url()?;
+        match &self.kind {
+            Kind::Server => {
+                self.refuse_plaintext(&info)?;
+                Ok(Redis::over(Nodes::one(Route::Straight(info), self.settings)))
+            }
+            Kind::Cluster(others) => {
+                if info.redis_settings().db() != 0 {
+                    return Err(wrong("a cluster has no databases: leave the one in the URL out"));
+                }
+                let mut seeds = vec![info.clone()];
+                for other in others {
+                    seeds.push(route::at(&info, &address(other)?));
+                }
+                seeds.iter().try_for_each(|seed| self.refuse_plaintext(seed))?;
+                Ok(Redis::over(Nodes::cluster(seeds, self.settings)))
+            }
+            Kind::Service(addresses) => {
+                let sentinels = self.sentinels_at(&info, addresses)?;
+                let route = Route::Sentinels { servers: info, sentinels };
+                Ok(Redis::over(Nodes::one(route, self.settings)))
+            }
+        }
+    }
+
+    fn read_url(&self) -> Result<ConnectionInfo> {
+        let info =
+            self.url.as_str().into_connection_info().map_err(|_| match self.url.split_once("://") {
+                Some(("rediss" | "valkeys", _)) => wrong(NO_TLS),
+                _ => wrong(
+                    "the URL of the Redis server is not understood: give one like `redis://host:6379/0`",
+                ),
+            })?;
+        if let ConnectionAddr::TcpTls { insecure: true, .. } = info.addr() {
+            return Err(wrong(
+                "the URL says `#insecure`: a server that anybody could be is not connected to",
+            ));
+        }
         let tcp = info.tcp_settings().clone().set_nodelay(true);
         let info = info.set_tcp_settings(tcp);
+        #[cfg(feature = "redis-rustls")]
+        let info = self.tls.equip(info)?;
         Client::open(info.clone()).map_err(|_| wrong(NO_TLS))?;
-        Ok(Redis::over(Lanes::new(info, settings)))
+        Ok(info)
+    }
+
+    /// How the sentinels are spoken to: as the servers are, but with credentials of their own.
+    fn sentinels_at(&self, servers: &ConnectionInfo, addresses: &[String]) -> Result<Vec<ConnectionInfo>> {
+        if addresses.is_empty() {
+            return Err(wrong("`sentinels` names none: nobody knows where the servers are"));
+        }
+        let settings = RedisConnectionInfo::default().set_protocol(servers.redis_settings().protocol());
+        let settings = match &self.sentinel_credentials {
+            Some(credentials) => credentials.put_into(settings),
+            None => settings,
+        };
+        let sentinel = |text: &String| {
+            let sentinel = route::at(servers, &address(text)?).set_redis_settings(settings.clone());
+            self.refuse_plaintext(&sentinel)?;
+            Ok(sentinel)
+        };
+        addresses.iter().map(sentinel).collect()
+    }
+
+    fn refuse_plaintext(&self, info: &ConnectionInfo) -> Result<()> {
+        let is_secret = info.redis_settings().password().is_some() || self.settings.credentials.is_some();
+        if is_secret && route::is_exposed(info) && !self.settings.allow_plaintext {
+            return Err(wrong(PLAINTEXT));
+        }
+        Ok(())
     }
 }
 
 impl fmt::Debug for RedisBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url: _, settings } = self;
+        let Self { url: _, settings, .. } = self;
         f.debug_struct("RedisBuilder")
             .field("lanes", &settings.lanes)
             .field("deadline", &settings.deadline)
@@ -169,8 +328,16 @@ impl fmt::Debug for RedisBuilder {
     }
 }
 
+fn address(text: &str) -> Result<Address> {
+    Address::parse(text, "")
+        .filter(|address| !address.host.is_empty())
+        .ok_or_else(|| wrong("an address is not understood: give each as `host:port`"))
+}
+
 const NO_TLS: &str =
-    "the URL asks for a connection that this build cannot make, TLS for example: use `redis://`";
+    "the URL asks for a connection that this build cannot make: for TLS, build with `redis-rustls`";
+const PLAINTEXT: &str =
+    "a password would go to another machine in plain text: use `rediss://`, or say `allow_plaintext`";
 
 fn wrong(detail: &'static str) -> Error {
     Error::new(ErrorKind::Settings, detail)

@@ -4,6 +4,7 @@ use std::fmt;
 
 use redis::{ErrorKind as Kind, RedisError, ServerErrorKind};
 
+use super::slots::Elsewhere;
 use crate::error::Error;
 
 /// Why a command failed.
@@ -29,6 +30,12 @@ pub(super) enum Fault {
     Odd,
     /// It does not know the script; never seen outside `lanes`.
     NoScript,
+    /// The key is on another node.
+    Elsewhere(Elsewhere),
+    /// The keys of one command are on two nodes at the moment.
+    Parted,
+    /// It is no server of the kind that was asked for.
+    Unfit(&'static str),
 }
 
 impl Fault {
@@ -38,6 +45,15 @@ impl Fault {
         match error.kind() {
             Kind::AuthenticationFailed => Self::Credentials,
             Kind::Server(ServerErrorKind::NoScript) => Self::NoScript,
+            Kind::Server(kind @ (ServerErrorKind::Moved | ServerErrorKind::Ask)) => {
+                match error.redirect_node() {
+                    Some((to, _slot)) => {
+                        Self::Elsewhere(Elsewhere { to: to.to_owned(), once: kind == ServerErrorKind::Ask })
+                    }
+                    None => Self::Odd,
+                }
+            }
+            Kind::Server(ServerErrorKind::TryAgain | ServerErrorKind::CrossSlot) => Self::Parted,
             Kind::Server(
                 ServerErrorKind::BusyLoading
                 | ServerErrorKind::ReadOnly
@@ -56,7 +72,7 @@ impl Fault {
 
     /// Whether the server can be expected to serve other calls.
     pub(super) fn is_about_this_call(&self) -> bool {
-        matches!(self, Self::Refused(_) | Self::Odd | Self::NoScript)
+        matches!(self, Self::Refused(_) | Self::Odd | Self::NoScript | Self::Elsewhere(_) | Self::Parted)
     }
 }
 
@@ -72,6 +88,10 @@ impl fmt::Display for Fault {
             Self::Unable(code) => write!(f, "Redis cannot serve now: {code}"),
             Self::Refused(code) => write!(f, "Redis answered {code}"),
             Self::Odd => f.write_str("Redis answered something else than was asked for"),
+            Self::Elsewhere(_) | Self::Parted => {
+                f.write_str("the nodes of the cluster do not agree on who has a key")
+            }
+            Self::Unfit(why) => write!(f, "this Redis cannot be used: {why}"),
             Self::NoScript => f.write_str("Redis does not know a script, even though it was sent along"),
         }
     }

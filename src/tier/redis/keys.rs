@@ -7,7 +7,9 @@
 use crate::codec::{CacheKey, KeyWriter};
 
 /// How many buckets a namespace has. Fixed for ever: it is part of every name.
-const BUCKETS: u64 = 64;
+pub(super) const BUCKETS: Bucket = 64;
+/// A bucket, by its number.
+pub(super) type Bucket = u8;
 /// What buckets are called.
 const BUCKET_NAMES: [&str; BUCKETS as usize] = [
     "000", "001", "002", "003", "004", "005", "006", "007", "008", "009", "010", "011", "012", "013", "014",
@@ -26,6 +28,7 @@ pub(super) struct Name {
     /// Where in `redis` the key begins; `None` when a hash stands there.
     begins: Option<usize>,
     long: Option<String>,
+    pub(super) bucket: Bucket,
 }
 
 impl Name {
@@ -41,9 +44,9 @@ impl Name {
         if long.is_some() {
             redis.push_str(&format!("#{hash:032x}"));
         }
-        let bucket = (hash ^ (hash >> 64)) as u64 % BUCKETS;
-        redis.replace_range(begins - 5..begins - 2, BUCKET_NAMES[bucket as usize]);
-        Self { redis, begins: long.is_none().then_some(begins), long }
+        let bucket = ((hash ^ (hash >> 64)) as u64 % u64::from(BUCKETS)) as Bucket;
+        redis.replace_range(begins - 5..begins - 2, BUCKET_NAMES[usize::from(bucket)]);
+        Self { redis, begins: long.is_none().then_some(begins), long, bucket }
     }
 
     /// The key as the envelope repeats it.
@@ -54,6 +57,18 @@ impl Name {
             (None, None) => &[],
         }
     }
+}
+
+/// What stands between the braces of a bucket's names.
+pub(super) fn bucket_name(bucket: Bucket) -> String {
+    format!("b{bucket:03}")
+}
+
+/// The bucket of a name in Redis, if it is one that a namespace has made.
+pub(super) fn bucket_of(name: &[u8]) -> Option<Bucket> {
+    let begins = name.iter().position(|byte| *byte == b'{')?;
+    let digits = name.get(begins..)?.strip_prefix(b"{b")?.get(..3)?;
+    BUCKET_NAMES.iter().position(|bucket| bucket.as_bytes() == digits)?.try_into().ok()
 }
 
 /// Names that a namespace can have: nothing with a meaning in a pattern, in a cluster or in a key.
@@ -115,6 +130,18 @@ mod tests {
         assert!(is_namespace("post") && is_namespace("blog.post-2_x"));
         for name in ["", "a:b", "a{b", "a*", "a b", "ä", &"x".repeat(65)] {
             assert!(!is_namespace(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_tells_its_bucket() {
+        for key in 0..200_u32 {
+            let name = Name::of("post", &(key, "{b007}"));
+            assert_eq!(bucket_of(name.redis.as_bytes()), Some(name.bucket));
+            assert!(name.redis.contains(&bucket_name(name.bucket)));
+        }
+        for none in [&b""[..], b"post", b"post:{b", b"post:{b064}:1", b"post:{bxyz}:1"] {
+            assert_eq!(bucket_of(none), None);
         }
     }
 

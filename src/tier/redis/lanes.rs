@@ -14,38 +14,37 @@ use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Cmd, ConnectionInfo, FromRedisValue, Value};
 use tokio::runtime::Handle;
-use tokio::sync::{Semaphore, SemaphorePermit, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::audience::Audience;
 use super::breaker::Breaker;
 use super::config::{Credentials, Settings};
 use super::fault::Fault;
+use super::route::{self, Route};
 use super::scripts::Name;
 use super::server_clock::ServerClock;
+#[cfg(feature = "redis-rustls")]
+use super::tls;
 use crate::event::Event;
-use crate::tier::Host;
 use crate::time::{self, Unanswered, micros};
 
-/// How often a connection is asked for the time while nothing is wrong.
+/// How often a connection is asked for the time, and the server for its role, while nothing is wrong.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-
-/// How many batches are being sent at the same time.
-const TURNS: usize = 4;
 
 /// All connections to one server.
 pub(super) struct Lanes {
     settings: Settings,
-    info: ConnectionInfo,
-    pool: Mutex<Option<(Option<Credentials>, Pool)>>,
+    route: Route,
+    pool: Mutex<Option<(ConnectionInfo, Option<Credentials>, Pool)>>,
     lanes: Box<[Mutex<Lane>]>,
     next: AtomicUsize,
-    turns: Semaphore,
     /// How many connections have been made; each has its number among them.
     made: AtomicU64,
     breaker: Breaker,
     probing: AtomicBool,
     server: Mutex<Option<Arc<Server>>>,
-    hosts: Mutex<Vec<Host>>,
+    audience: Arc<Audience>,
 }
 
 /// One place for a connection.
@@ -62,6 +61,7 @@ pub(super) struct Link {
     lane: usize,
     connection: MultiplexedConnection,
     server: Arc<Server>,
+    asking: bool,
 }
 
 /// One life of a server, from its start to its end.
@@ -86,46 +86,58 @@ impl Link {
     pub(super) fn server(&self) -> &Server {
         &self.server
     }
+
+    /// The same link, to a node that has a key only in part: it is told before every command that the other one sent us.
+    pub(super) fn asking(self) -> Self {
+        Self { asking: true, ..self }
+    }
+
+    async fn send(&mut self, command: &Cmd) -> redis::RedisResult<Value> {
+        if !self.asking {
+            return command.query_async(&mut self.connection).await;
+        }
+        // As one message: in between, another task's command would be taken for the one that was meant.
+        let mut both = redis::pipe();
+        both.cmd("ASKING").ignore().add_command(command.clone());
+        let answers: Vec<Value> = both.query_async(&mut self.connection).await?;
+        Ok(answers.into_iter().next().unwrap_or(Value::Nil))
+    }
 }
 
 impl Lanes {
-    pub(super) fn new(info: ConnectionInfo, settings: Settings) -> Arc<Self> {
+    pub(super) fn new(route: Route, settings: Settings, audience: Arc<Audience>) -> Arc<Self> {
         Arc::new(Self {
-            info,
+            route,
             pool: Mutex::default(),
             lanes: (0..settings.lanes).map(|_| Mutex::new(Lane::Empty)).collect(),
             settings,
             next: AtomicUsize::new(0),
-            turns: Semaphore::new(TURNS),
             made: AtomicU64::new(0),
             breaker: Breaker::default(),
             probing: AtomicBool::new(false),
             server: Mutex::default(),
-            hosts: Mutex::default(),
+            audience,
         })
     }
 
-    /// Who wants to hear when the server goes away and comes back.
-    pub(super) fn tell(&self, host: &Host) {
-        let mut hosts = self.hosts.lock();
-        hosts.retain(Host::is_alive);
-        hosts.push(host.clone());
+    /// Whether nobody asks the server, as it did not answer.
+    pub(super) fn is_away(&self) -> bool {
+        self.breaker.is_open()
     }
 
-    /// How many connections there are.
-    pub(super) fn count(&self) -> usize {
-        self.lanes.len()
-    }
-
-    /// A turn to send `scripts` of a batch. Thousands at once would wait for each other longer than the deadline of each,
-    /// and a server that does its best would count as away. A single one does not queue behind them.
-    pub(super) async fn turn(&self, scripts: usize) -> Option<SemaphorePermit<'_>> {
-        if scripts > 1 { self.turns.acquire().await.ok() } else { None }
+    /// The host of the server's address.
+    pub(super) fn host(&self) -> &str {
+        self.route.host()
     }
 
     /// Until when a call that begins now must have its answer.
     pub(super) fn until(&self) -> Instant {
         time::from_now(self.settings.deadline)
+    }
+
+    /// Until when a connection that is made now must be up.
+    pub(super) fn until_connected(&self) -> Instant {
+        time::from_now(self.settings.connect_deadline)
     }
 
     /// A connection that is up, or that comes up before `until`.
@@ -187,7 +199,7 @@ impl Lanes {
         until: Instant,
     ) -> Result<A, Fault> {
         let made = self.made.load(Ordering::Acquire);
-        let answer = match time::within(until, command.query_async::<Value>(&mut link.connection)).await {
+        let answer = match time::within(until, link.send(command)).await {
             Ok(answer) => answer.map_err(|error| Fault::of(&error)),
             Err(unanswered) => {
                 // It may have been cut off without a word, and would stay silent for many minutes.
@@ -241,20 +253,15 @@ impl Lanes {
     /// Nobody asks the server any more, until a probe has had an answer.
     fn trip(self: &Arc<Self>) {
         if self.breaker.trip() {
-            self.announce(&Event::TierAway { tier: super::NAME });
+            self.audience.one_left();
         }
         self.see_to_probe();
     }
 
     fn heal(&self) {
         if self.breaker.heal() {
-            self.announce(&Event::TierBack { tier: super::NAME });
+            self.audience.one_came_back();
         }
-    }
-
-    fn announce(&self, event: &Event<'_>) {
-        let hosts = self.hosts.lock().clone();
-        hosts.iter().for_each(|host| host.emit(event));
     }
 
     /// One task asks for a sign of life, and tries to connect until it can, or nobody is left to want it.
@@ -321,17 +328,13 @@ impl Lanes {
     }
 
     async fn dial_at_leisure(self: &Arc<Self>, lane: usize) -> Result<Link, Fault> {
-        let pool = self.pool().await?;
+        let pool = self.pool(self.route.find(self.settings.connect_deadline).await?).await?;
         let pooled = pool.get().await.map_err(|error| unreachable(&error))?;
         let mut connection = deadpool_redis::Connection::take(pooled);
         // A server that is still loading its data refuses this, and is not there yet.
         let pong = redis::cmd("PING").query_async::<Value>(&mut connection).await;
         pong.map_err(|error| Fault::of(&error))?;
-        let life = match about(&mut connection).await {
-            Ok(life) => life,
-            Err(Fault::Refused(_)) if self.settings.trust_restarts => 0,
-            Err(fault) => return Err(fault),
-        };
+        let life = self.life(&mut connection).await?;
         // A server that is too slow for commands, though not for connecting, is as good as none.
         let sample = match time::within(self.until(), sample(&mut connection)).await {
             Ok(sample) => sample?,
@@ -339,34 +342,61 @@ impl Lanes {
         };
         let server = self.meet(life, sample);
         let number = self.made.fetch_add(1, Ordering::AcqRel);
-        Ok(Link { number, lane, connection, server })
+        Ok(Link { number, lane, connection, server, asking: false })
     }
 
-    /// The pool for the credentials of the hour. It only makes connections: lanes are taken out of it for good.
-    async fn pool(&self) -> Result<Pool, Fault> {
+    /// Which life of its the server at the other end is in, if it is a server for us.
+    async fn life(&self, connection: &mut MultiplexedConnection) -> Result<u32, Fault> {
+        let about = match About::ask(connection).await {
+            Err(Fault::Refused(_)) if self.settings.trust_restarts => return Ok(0),
+            about => about?,
+        };
+        match (self.settings.in_cluster, about.in_cluster) {
+            // A replica in a cluster names the primary for every key, and may be one itself at any time.
+            (true, true) => {
+                in_service(connection).await?;
+                Ok(about.life)
+            }
+            (true, false) => Err(Fault::Unfit(NO_CLUSTER)),
+            (false, true) => Err(Fault::Unfit(A_CLUSTER)),
+            // A replica takes no writes, and what it has may be old.
+            (false, false) if about.is_replica => Err(Fault::Unable("READONLY".to_owned())),
+            (false, false) => Ok(about.life),
+        }
+    }
+
+    /// The pool for a server and the credentials of the hour. It only makes connections: lanes are taken out of it for
+    /// good.
+    async fn pool(&self, info: ConnectionInfo) -> Result<Pool, Fault> {
         let credentials = match &self.settings.credentials {
             Some(ask) => Some(ask().await.map_err(|_| Fault::Credentials)?),
             None => None,
         };
         let mut current = self.pool.lock();
-        if let Some((theirs, pool)) = &*current
-            && *theirs == credentials
+        if let Some((there, theirs, pool)) = &*current
+            && (there.addr(), theirs) == (info.addr(), &credentials)
         {
             return Ok(pool.clone());
         }
-        let pool = self.new_pool(credentials.as_ref())?;
-        *current = Some((credentials, pool.clone()));
+        let pool = self.new_pool(info.clone(), credentials.as_ref())?;
+        *current = Some((info, credentials, pool.clone()));
         Ok(pool)
     }
 
-    fn new_pool(&self, credentials: Option<&Credentials>) -> Result<Pool, Fault> {
-        let mut info = self.info.clone();
-        if let Some(Credentials { username, password }) = credentials {
-            let mut settings = info.redis_settings().clone().set_password(password);
-            if let Some(username) = username {
-                settings = settings.set_username(username);
-            }
+    fn new_pool(&self, mut info: ConnectionInfo, credentials: Option<&Credentials>) -> Result<Pool, Fault> {
+        if let Some(credentials) = credentials {
+            let settings = credentials.put_into(info.redis_settings().clone());
             info = info.set_redis_settings(settings);
+        }
+        if route::is_exposed(&info)
+            && info.redis_settings().password().is_some()
+            && !self.settings.allow_plaintext
+        {
+            return Err(Fault::Unfit(PLAINTEXT));
+        }
+        #[cfg(feature = "redis-rustls")]
+        if !tls::has_provider(&info) {
+            return Err(Fault::Unfit(tls::NO_PROVIDER));
         }
         let patience = Some(self.settings.connect_deadline);
         // Every call has a deadline of its own.
@@ -396,7 +426,7 @@ impl Lanes {
                 let changed = known.replace(Arc::clone(&server)).is_some();
                 drop(known);
                 if changed {
-                    self.announce(&Event::Restarted { tier: super::NAME });
+                    self.audience.announce(&Event::Restarted { tier: super::NAME });
                 }
                 server
             }
@@ -424,7 +454,8 @@ impl Lanes {
         }
     }
 
-    /// Asks for the server's time now and then, as long as the link is in use.
+    /// Asks for the server's time now and then, as long as the link is in use, and whether it is still the server that
+    /// it was: one that has been made a replica goes on answering reads, with what may be old.
     fn keep_time(self: &Arc<Self>, lane: usize, number: u64) {
         let Ok(runtime) = Handle::try_current() else { return };
         let lanes = Arc::downgrade(self);
@@ -440,8 +471,18 @@ impl Lanes {
                     let mut clock = link.server.clock.lock();
                     *clock = clock.with(before, secs * 1_000_000 + micro, micros());
                 }
+                lanes.look_after(link).await;
             }
         });
+    }
+
+    async fn look_after(self: &Arc<Self>, mut link: Link) {
+        match time::within(self.until(), self.life(&mut link.connection)).await {
+            Ok(Ok(life)) if life == link.server.life => {}
+            // What is wrong with it, if anything, shows when it is dialled.
+            Ok(Ok(_) | Err(Fault::Unable(_))) => self.give_up(|_| true),
+            _ => {}
+        }
     }
 
     fn still_up(&self, lane: usize, number: u64) -> Option<Link> {
@@ -463,6 +504,20 @@ impl Drop for Probe {
     }
 }
 
+const NO_CLUSTER: &str = "it is no node of a cluster: build it without `cluster`";
+pub(super) const A_CLUSTER: &str = "it is a node of a cluster: build it with `RedisBuilder::cluster`";
+const PLAINTEXT: &str =
+    "its password would go to another machine in plain text: use `rediss://`, or say `allow_plaintext`";
+
+impl Drop for Lanes {
+    /// A node that left its cluster while it was away keeps nobody waiting for it.
+    fn drop(&mut self) {
+        if self.breaker.is_open() {
+            self.audience.one_came_back();
+        }
+    }
+}
+
 fn call(command: &str, script: &str, key: &[u8], arguments: &[&[u8]]) -> Cmd {
     let mut command = redis::cmd(command);
     command.arg(script).arg(1).arg(key).arg(arguments);
@@ -471,6 +526,10 @@ fn call(command: &str, script: &str, key: &[u8], arguments: &[&[u8]]) -> Cmd {
 
 fn unreachable(error: &deadpool_redis::PoolError) -> Fault {
     match error {
+        #[cfg(feature = "redis-rustls")]
+        deadpool_redis::PoolError::Backend(error) if tls::reason(error).is_some() => {
+            Fault::Unreachable(tls::reason(error).unwrap_or_default().to_owned())
+        }
         deadpool_redis::PoolError::Backend(error) => match Fault::of(error) {
             Fault::Lost => Fault::Unreachable(match error.is_connection_refusal() {
                 true => "it was refused".to_owned(),
@@ -482,21 +541,46 @@ fn unreachable(error: &deadpool_redis::PoolError) -> Fault {
     }
 }
 
-/// Eight hexadecimal digits of the number that a server gives itself when it starts. A replica is no server for us: it
-/// takes no writes, and what it has may be old.
-async fn about(connection: &mut MultiplexedConnection) -> Result<u32, Fault> {
-    let mut about = String::new();
-    for section in ["server", "replication"] {
-        let mut info = redis::cmd("INFO");
-        info.arg(section);
-        about += &info.query_async::<String>(connection).await.map_err(|error| Fault::of(&error))?;
+/// What a server tells about itself.
+struct About {
+    life: u32,
+    is_replica: bool,
+    in_cluster: bool,
+}
+
+impl About {
+    async fn ask(connection: &mut MultiplexedConnection) -> Result<Self, Fault> {
+        let mut about = String::new();
+        for section in ["server", "replication"] {
+            let mut info = redis::cmd("INFO");
+            info.arg(section);
+            about += &info.query_async::<String>(connection).await.map_err(|error| Fault::of(&error))?;
+        }
+        Self::read(&about).ok_or(Fault::Odd)
     }
-    let value = |name: &str| about.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
-    if value("role") == Some("slave") {
-        return Err(Fault::Unable("READONLY".to_owned()));
+
+    /// A server gives itself a number when it starts, and its data another one when it becomes a primary: one that was
+    /// a replica for a while has lost writes of its own, and is not who it was.
+    fn read(about: &str) -> Option<Self> {
+        let value = |name: &str| about.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let number = |name| u32::from_str_radix(value(name)?.get(..8)?, 16).ok();
+        Some(Self {
+            life: number("run_id")? ^ number("master_replid").unwrap_or(0).rotate_left(16),
+            is_replica: value("role") == Some("slave"),
+            in_cluster: value("redis_mode") == Some("cluster"),
+        })
     }
-    let digits = value("run_id").and_then(|run_id| run_id.get(..8)).ok_or(Fault::Odd)?;
-    u32::from_str_radix(digits, 16).map_err(|_| Fault::Odd)
+}
+
+/// Whether a node's cluster can serve: one that cannot answers `PING` all the same.
+async fn in_service(connection: &mut MultiplexedConnection) -> Result<(), Fault> {
+    let mut info = redis::cmd("CLUSTER");
+    info.arg("INFO");
+    match info.query_async::<String>(connection).await.map_err(|error| Fault::of(&error)) {
+        Ok(state) if state.contains("cluster_state:fail") => Err(Fault::Unable("CLUSTERDOWN".to_owned())),
+        Ok(_) | Err(Fault::Refused(_)) => Ok(()),
+        Err(fault) => Err(fault),
+    }
 }
 
 /// Our time before, the server's, ours after, in microseconds.

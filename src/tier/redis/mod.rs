@@ -32,24 +32,33 @@
 //! a hold that is lost is noticed. Its
 //! user needs `GET MGET SET DEL SCAN TIME PING INFO EVAL EVALSHA` (and `HELLO`, `CLIENT SETINFO`) on the namespace's keys.
 
+mod audience;
 mod breaker;
+mod cluster;
 mod config;
+mod copies;
 mod envelope;
 mod fault;
 mod keys;
 mod lanes;
 #[doc(hidden)]
 pub mod layout;
+mod moment;
 mod namespace;
+mod nodes;
 mod recent;
+mod route;
 mod scripts;
 mod server_clock;
+mod slots;
+#[cfg(feature = "redis-rustls")]
+mod tls;
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::error::Result;
-use lanes::Lanes;
+use nodes::Nodes;
 
 pub use config::{Credentials, RedisBuilder};
 pub use namespace::Namespace;
@@ -63,7 +72,7 @@ const NAME: &str = "redis";
 /// A Redis or Valkey server: its connections, and what is known of its health. Shared by all caches of a service; clones
 /// are the same.
 #[derive(Clone)]
-pub struct Redis(Arc<Lanes>);
+pub struct Redis(Arc<Nodes>);
 
 impl Redis {
     /// A server by its URL, `redis://[user:password@]host[:port][/database]`. Nothing is connected before the first
@@ -90,20 +99,20 @@ impl Redis {
         Namespace::new(self.clone(), name)
     }
 
-    /// Asks the server for a sign of life.
+    /// Asks the server, or every primary of a cluster, for a sign of life.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Tier`](crate::ErrorKind::Tier), with the reason as its source.
     pub async fn ping(&self) -> Result<()> {
-        let until = self.0.until();
-        let mut link = self.0.link(until).await?;
-        self.0.ask::<String>(&mut link, &redis::cmd("PING"), until).await?;
+        for server in self.0.all().await? {
+            self.0.call_to(server).await?.ask::<String>(&redis::cmd("PING")).await?;
+        }
         Ok(())
     }
 
-    fn over(lanes: Arc<Lanes>) -> Self {
-        Self(lanes)
+    fn over(nodes: Nodes) -> Self {
+        Self(Arc::new(nodes))
     }
 }
 

@@ -1,7 +1,8 @@
 //! One namespace of a server as a tier: entries to bytes and back, the slot's commands as scripts.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::slice;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -11,27 +12,27 @@ use redis::Value as Answer;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use super::envelope::Envelope;
+use super::copies::Copies;
 use super::fault::Fault;
-use super::keys::{self, Name};
-use super::lanes::Link;
-use super::recent::Recent;
+use super::keys::{self, Bucket, Name};
+use super::lanes::{Lanes, Server};
+use super::moment::{Moment, Stamp, millis};
+use super::nodes::Call;
+use super::recent::{Met, Recent};
 use super::scripts::Name as Script;
+use super::slots::Elsewhere;
 use super::{NAME, Redis, layout};
 use crate::bounds::{Key, Value};
 use crate::codec::{CacheKey, Codec, Json};
 use crate::consistency::Consistency;
 use crate::entry::Entry;
-use crate::error::{BoxError, Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
-use crate::tier::slot::{LAST, Millis};
 use crate::tier::{Acquired, Filled, Hold, Host, Lease, Purpose, Tier, token};
 use crate::time::{self, Clock, SystemClock, Timestamp};
 
 /// How long a lease lives unless it is renewed.
 const LEASE: Duration = Duration::from_secs(5);
-/// The biggest value, in bytes as it is written.
-const MAX_VALUE: usize = 1024 * 1024;
 /// How long to wait before trying again to give a lease back.
 const GIVE_BACK_PAUSE: Duration = Duration::from_millis(100);
 /// How many keys are asked for in one message.
@@ -46,35 +47,25 @@ const TOGETHER: usize = 128;
 pub struct Namespace<V, C = Json> {
     redis: Redis,
     name: Arc<str>,
-    codec: C,
-    schema: u32,
-    accepted: Vec<(u32, Upgrade<V, C>)>,
+    copies: Copies<V, C>,
     lease: Duration,
     replica_lag: Duration,
-    max_value: usize,
     host: OnceLock<Host>,
     recent: Mutex<Recent>,
-    /// The life of the server that was spoken to last, and one above all that it can be before that.
-    life: AtomicU64,
+    met: Mutex<Met>,
 }
-
-/// Reads a value of an older schema.
-type Upgrade<V, C> = Arc<dyn Fn(&C, &[u8]) -> Result<V, BoxError> + Send + Sync>;
 
 impl<V> Namespace<V> {
     pub(super) fn new(redis: Redis, name: &str) -> Self {
         Self {
             redis,
             name: name.into(),
-            codec: Json,
-            schema: 1,
-            accepted: Vec::new(),
+            copies: Copies::new(Json),
             lease: LEASE,
             replica_lag: Duration::ZERO,
-            max_value: MAX_VALUE,
             host: OnceLock::new(),
             recent: Mutex::default(),
-            life: AtomicU64::new(u64::MAX),
+            met: Mutex::default(),
         }
     }
 }
@@ -86,23 +77,21 @@ impl<V, C> Namespace<V, C> {
         Namespace {
             redis: self.redis,
             name: self.name,
-            codec,
-            schema: self.schema,
-            accepted: Vec::new(),
+            copies: self.copies.with_codec(codec),
             lease: self.lease,
             replica_lag: self.replica_lag,
-            max_value: self.max_value,
             host: self.host,
             recent: self.recent,
-            life: self.life,
+            met: self.met,
         }
     }
 
     /// The number of the value's schema: raise it when copies of the old form can no longer be read, or would be read
     /// wrongly. Default: 1.
     #[must_use]
-    pub fn schema(self, number: u32) -> Self {
-        Self { schema: number, ..self }
+    pub fn schema(mut self, number: u32) -> Self {
+        self.copies.schema = number;
+        self
     }
 
     /// Also reads copies of an older schema. While two versions of a service run side by side, the new one then serves
@@ -126,8 +115,7 @@ impl<V, C> Namespace<V, C> {
     where
         C: Codec<Old>,
     {
-        let upgrade: Upgrade<V, C> = Arc::new(move |codec, bytes| codec.decode(bytes).map(&upgrade));
-        self.accepted.push((schema, upgrade));
+        self.copies.accept(schema, upgrade);
         self
     }
 
@@ -149,8 +137,9 @@ impl<V, C> Namespace<V, C> {
     /// The biggest value that is kept, in bytes as it is written. Bigger ones go to their readers only, and may be kept
     /// by the tiers above. Default: 1 MiB.
     #[must_use]
-    pub fn max_value(self, bytes: usize) -> Self {
-        Self { max_value: bytes, ..self }
+    pub fn max_value(mut self, bytes: usize) -> Self {
+        self.copies.max_value = bytes;
+        self
     }
 }
 
@@ -167,52 +156,47 @@ impl<V: Value, C: Codec<V>> Drop for GiveBack<'_, V, C> {
     }
 }
 
-/// A conversation with the server about some keys: one link, one deadline.
-struct Call {
-    link: Link,
-    until: Instant,
-}
-
-/// A moment on the cache's clock and, as late as it can be, on the server's.
-struct Moment {
-    here: Timestamp,
-    there: Millis,
-    incarnation: u32,
-}
-
-impl Moment {
-    /// A time of the server's on the cache's clock: rather too early than too late.
-    fn here(&self, there: Millis) -> Timestamp {
-        match there {
-            LAST => Timestamp::NEVER,
-            _ if there >= self.there => self.here.after(Duration::from_millis(there - self.there)),
-            _ => self.here.before(Duration::from_millis(self.there - there)),
-        }
-    }
-}
-
 impl<V: Value, C: Codec<V>> Namespace<V, C> {
-    fn moment(&self, call: &Call) -> Moment {
-        let server = call.link.server();
-        let (_, there) = server.now();
-        Moment { here: self.now(), there, incarnation: server.incarnation }
+    fn moment(&self, server: &Server) -> Moment {
+        Moment::new(self.now(), server)
     }
 
-    async fn call(&self) -> Result<Call, Fault> {
-        let until = self.redis.0.until();
-        let link = self.redis.0.link(until).await?;
-        self.recognise(&link);
-        Ok(Call { link, until })
+    /// A call to the server that has a name.
+    async fn call(&self, name: &Name) -> Result<Call, Fault> {
+        let call = self.redis.0.call(name.bucket).await?;
+        self.recognise(call.server());
+        Ok(call)
     }
 
+    /// A call for each name, those of one server on one link.
+    async fn calls(&self, names: &[Name]) -> Vec<Result<Call, Fault>> {
+        let calls = self.redis.0.calls(names.iter().map(|name| name.bucket)).await;
+        calls.iter().flatten().for_each(|call| self.recognise(call.server()));
+        calls
+    }
+
+    async fn follow(&self, call: &Call, name: &Name, to: &Elsewhere) -> Result<Call, Fault> {
+        let call = self.redis.0.follow(call, Some(name.bucket), to).await?;
+        self.recognise(call.server());
+        Ok(call)
+    }
+
+    /// One script where the name is. The `arguments` are made anew for every server that is asked.
     async fn run<A: redis::FromRedisValue>(
         &self,
-        call: &Call,
-        script: Script,
+        mut call: Call,
         name: &Name,
-        arguments: &[&[u8]],
+        script: Script,
+        arguments: impl Fn(&Server) -> Vec<Vec<u8>>,
     ) -> Result<A, Fault> {
-        self.redis.0.run(&call.link, script, name.redis.as_bytes(), arguments, call.until).await
+        loop {
+            let arguments = arguments(call.server());
+            let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
+            match call.run(script, name.redis.as_bytes(), &arguments).await {
+                Err(Fault::Elsewhere(to)) => call = self.follow(&call, name, &to).await?,
+                answer => return answer,
+            }
+        }
     }
 
     fn name<K: CacheKey>(&self, key: &K) -> Name {
@@ -232,11 +216,9 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
         }
     }
 
-    /// Notices when the server is another than before, and sends it the last invalidations again.
-    fn recognise(&self, link: &Link) {
-        let new = u64::from(link.server().life);
-        let old = self.life.swap(new, Ordering::AcqRel);
-        if old == new || old == u64::MAX {
+    /// Notices a server that was not there before, or has begun another life, and sends out the last invalidations again.
+    fn recognise(&self, server: &Server) {
+        if !self.met.lock().is_new(server.life) {
             return;
         }
         let names = self.recent.lock().names(Instant::now());
@@ -244,26 +226,46 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
         let (redis, hold_off) = (self.redis.clone(), self.hold_off());
         runtime.spawn(async move {
             for name in names {
-                let until = redis.0.until();
-                let Ok(link) = redis.0.link(until).await else { return };
-                let arguments: &[&[u8]] = &[&hold_off];
-                let sent =
-                    redis.0.run::<String>(&link, Script::Invalidate, name.as_bytes(), arguments, until);
-                _ = sent.await;
+                let Some(bucket) = keys::bucket_of(name.as_bytes()) else { continue };
+                _ = invalidate(&redis, redis.0.call(bucket).await, name.as_bytes(), &hold_off).await;
             }
         });
     }
 
-    /// The copies of some names, in their order.
-    async fn read(&self, names: &[Name]) -> Result<Vec<Option<Entry<V>>>, Fault> {
+    /// The copies of some names, in their order. What one server does not tell is missing, what none tells is a fault.
+    async fn read_many(&self, names: &[Name]) -> Result<Vec<Option<Entry<V>>>, Fault> {
+        let mut parts: BTreeMap<Option<Bucket>, Vec<usize>> = BTreeMap::new();
+        for (at, name) in names.iter().enumerate() {
+            // A cluster takes no command for keys of several slots.
+            parts.entry(self.redis.0.are_many().then_some(name.bucket)).or_default().push(at);
+        }
+        let parts: Vec<Vec<usize>> = parts.into_values().collect();
+        let answers =
+            join_all(parts.iter().map(|part| self.read_part(part.iter().map(|at| &names[*at]).collect())));
+        let mut copies: Vec<Option<Entry<V>>> = names.iter().map(|_| None).collect();
+        for (part, answer) in parts.iter().zip(self.whatever_came(answers.await)?) {
+            for (at, copy) in part.iter().zip(answer.into_iter().flatten()) {
+                copies[*at] = copy;
+            }
+        }
+        Ok(copies)
+    }
+
+    /// The copies of names that one command can ask for.
+    async fn read_part(&self, names: Vec<&Name>) -> Result<Vec<Option<Entry<V>>>, Fault> {
         let mut mget = redis::cmd("MGET");
         names.iter().for_each(|name| _ = mget.arg(&name.redis));
-        match self.ask_patiently(&mget).await? {
-            (moment, Answer::Array(answers)) if answers.len() == names.len() => {
-                let copies = names.iter().zip(&answers);
+        match self.ask_patiently(names[0], &mget).await {
+            Ok((moment, Answer::Array(answers))) if answers.len() == names.len() => {
+                let copies = names.iter().zip(answers);
                 Ok(copies.map(|(name, answer)| self.entry(&moment, name, answer)).collect())
             }
-            _ => Err(Fault::Odd),
+            Ok(_) => Err(Fault::Odd),
+            // They are on their way from one node to another, one after the other.
+            Err(Fault::Parted) => {
+                join_all(names.iter().map(|name| self.read_one(name))).await.into_iter().collect()
+            }
+            Err(fault) => Err(fault),
         }
     }
 
@@ -271,8 +273,8 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
     async fn read_one(&self, name: &Name) -> Result<Option<Entry<V>>, Fault> {
         let mut get = redis::cmd("GET");
         get.arg(&name.redis);
-        match self.ask_patiently(&get).await {
-            Ok((moment, answer)) => Ok(self.entry(&moment, name, &answer)),
+        match self.ask_patiently(name, &get).await {
+            Ok((moment, answer)) => Ok(self.entry(&moment, name, answer)),
             // Another kind of value stands there. Asked for with others it would have been a miss.
             Err(Fault::Refused(code)) if code == "WRONGTYPE" => {
                 self.emit(&Event::Unreadable { tier: NAME });
@@ -282,100 +284,64 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
         }
     }
 
-    /// A command that only reads. A connection that breaks tells of the end of the server's last life, and nothing of
-    /// its present one: it is asked again, at the most as often as there are connections that can break.
-    async fn ask_patiently(&self, command: &redis::Cmd) -> Result<(Moment, Answer), Fault> {
-        let mut lanes = self.redis.0.count();
+    /// A command that only reads, where the name is. A connection that breaks tells of the end of the server's last life,
+    /// and nothing of its present one: it is asked again, at the most as often as there are connections that can break.
+    async fn ask_patiently(&self, name: &Name, command: &redis::Cmd) -> Result<(Moment, Answer), Fault> {
+        let mut patience = self.redis.0.patience();
+        let mut call = self.call(name).await?;
         loop {
-            let mut call = self.call().await?;
-            match self.redis.0.ask::<Answer>(&mut call.link, command, call.until).await {
-                Err(Fault::Lost) if lanes > 0 => lanes -= 1,
-                answer => return Ok((self.moment(&call), answer?)),
+            match call.ask::<Answer>(command).await {
+                Err(Fault::Lost) if patience > 0 => {
+                    patience -= 1;
+                    call = self.call(name).await?;
+                }
+                Err(Fault::Elsewhere(to)) => call = self.follow(&call, name, &to).await?,
+                answer => return Ok((self.moment(call.server()), answer?)),
             }
         }
     }
 
+    /// What came of the parts of a batch, `None` for those that failed, which is told; the fault when all did.
+    fn whatever_came<T>(&self, answers: Vec<Result<T, Fault>>) -> Result<Vec<Option<T>>, Fault> {
+        if answers.iter().all(Result::is_err) {
+            return answers.into_iter().map(|answer| answer.map(Some)).collect();
+        }
+        let told = answers.into_iter().map(|answer| {
+            answer.map_err(|fault| self.emit(&Event::TierFailed { tier: NAME, error: &fault.into() })).ok()
+        });
+        Ok(told.collect())
+    }
+
     /// The copy that an answer to a look holds, if it may be used. Why not is counted.
-    fn entry(&self, moment: &Moment, name: &Name, answer: &Answer) -> Option<Entry<V>> {
-        self.open(moment, name, answer).unwrap_or_else(|why_not| {
+    fn entry(&self, moment: &Moment, name: &Name, answer: Answer) -> Option<Entry<V>> {
+        self.copies.open(moment, name, answer).unwrap_or_else(|why_not| {
             self.emit(&why_not);
             None
         })
     }
 
-    /// The copy that an answer holds; what to tell if it is none of ours, or may not be used.
-    fn open(
-        &self,
-        moment: &Moment,
-        name: &Name,
-        answer: &Answer,
-    ) -> Result<Option<Entry<V>>, Event<'static>> {
-        let bytes = match answer {
-            Answer::Nil => return Ok(None),
-            Answer::BulkString(bytes) => bytes,
-            _ => return Err(Event::Unreadable { tier: NAME }),
-        };
-        let kept = match layout::copy(bytes) {
-            Some(kept) => kept,
-            None if layout::decode(bytes).is_some() => return Ok(None),
-            None => return Err(Event::Unreadable { tier: NAME }),
-        };
-        // A copy of an earlier life of the server may have been invalidated in the part of it that was lost.
-        if token::incarnation(kept.id.0) != moment.incarnation {
-            return Err(Event::Outlived { tier: NAME });
-        }
-        let value = self.decode(name, &kept.body).ok_or(Event::Unreadable { tier: NAME })?;
-        let here = |time| moment.here(time);
-        Ok(Some(Entry::new(value, here(kept.as_of), here(kept.fresh_until), here(kept.expires_at))))
-    }
-
-    fn decode(&self, name: &Name, body: &[u8]) -> Option<Option<V>> {
-        let envelope = Envelope::open(body)?;
-        if envelope.key != name.echo()
-            || envelope.codec != self.codec.id()
-            || envelope.payload.len() > self.max_value
-        {
-            return None;
-        }
-        let upgrade = self.accepted.iter().find(|(schema, _)| *schema == envelope.schema);
-        match (envelope.schema == self.schema, upgrade) {
-            _ if envelope.absent => Some(None),
-            (true, _) => self.codec.decode(envelope.payload).ok().map(Some),
-            (false, Some((_, upgrade))) => upgrade(&self.codec, envelope.payload).ok().map(Some),
-            (false, None) => None,
-        }
-    }
-
-    /// The bytes of a value; `None` when they are too many, or there are none.
-    fn encode(&self, name: &Name, value: Option<&V>) -> Option<Vec<u8>> {
-        let write = value.map(|value| |bytes: &mut Vec<u8>| self.codec.encode(value, bytes));
-        let sealed = Envelope::seal(self.schema, self.codec.id(), name.echo(), write).ok().flatten();
-        let sealed = sealed
-            .filter(|bytes| Envelope::open(bytes).is_some_and(|whole| whole.payload.len() <= self.max_value));
-        if sealed.is_none() {
+    /// The bytes of an entry that is to stand under `name`; `None`, and a count, when it cannot.
+    fn written(&self, name: &Name, stamp: &Stamp, entry: &Entry<V>) -> Option<Vec<u8>> {
+        let written = self.copies.write(name, stamp, entry.value());
+        if written.is_none() {
             self.emit(&Event::Unfit { tier: NAME });
         }
-        sealed
+        written
     }
 
-    /// The times of an entry as a script takes them: as of when, for how long fresh, for how long at all.
-    fn life(&self, call: &Call, entry: &Entry<V>) -> [String; 3] {
-        let (server_now, _) = call.link.server().now();
-        // Rounded up: rather a moment too old than too young.
-        let age = self.now().since(entry.as_of()).saturating_add(Duration::from_nanos(999_999));
-        let as_of = server_now.saturating_sub(millis(age));
-        let span = |until: Timestamp| match until {
-            Timestamp::NEVER => LAST,
-            _ => millis(until.since(entry.as_of())),
-        };
-        [as_of, span(entry.fresh_until()), span(entry.expires_at())].map(|number| number.to_string())
-    }
-
-    async fn acquire_one(&self, call: &Call, name: &Name, purpose: Purpose) -> Result<Acquired<V>, Fault> {
-        match self.try_acquire(call, name, purpose).await? {
-            // What the script takes for a fresh copy cannot be read here: load, and put a readable one in its place.
-            None => Ok(self.try_acquire(call, name, Purpose::Renew).await?.unwrap_or(Acquired::Held)),
-            Some(acquired) => Ok(acquired),
+    async fn acquire_one(
+        &self,
+        mut call: Call,
+        name: &Name,
+        mut purpose: Purpose,
+    ) -> Result<Acquired<V>, Fault> {
+        loop {
+            match self.try_acquire(&call, name, purpose).await {
+                Err(Fault::Elsewhere(to)) => call = self.follow(&call, name, &to).await?,
+                // What the script takes for a fresh copy cannot be read here: load, and put a readable one in its place.
+                Ok(None) if purpose != Purpose::Renew => purpose = Purpose::Renew,
+                acquired => return Ok(acquired?.unwrap_or(Acquired::Held)),
+            }
         }
     }
 
@@ -385,65 +351,53 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
         name: &Name,
         purpose: Purpose,
     ) -> Result<Option<Acquired<V>>, Fault> {
-        let number = token::placed(token::unique(), call.link.server().incarnation);
+        let number = token::placed(token::unique(), call.server().incarnation);
         let lease = millis(self.lease).max(1).to_string();
         let renew: &[u8] = if purpose == Purpose::Renew { b"1" } else { b"0" };
         let arguments: &[&[u8]] = &[&number.to_be_bytes(), lease.as_bytes(), renew];
         // Granted to somebody who has stopped listening, it would keep everybody waiting until it runs out.
         let unheard = GiveBack { namespace: self, name, lease: Lease::new(number) };
-        let answer: Vec<Answer> = self.run(call, Script::Acquire, name, arguments).await?;
-        std::mem::forget(unheard);
-        let (Some(Answer::BulkString(word)), more) = (answer.first(), answer.get(2)) else {
+        let answer = call.run::<Vec<Answer>>(Script::Acquire, name.redis.as_bytes(), arguments).await;
+        if answer.is_ok() || matches!(answer, Err(Fault::Elsewhere(_))) {
+            std::mem::forget(unheard);
+        }
+        let mut answer = answer?.into_iter();
+        let (Some(Answer::BulkString(word)), more) = (answer.next(), answer.nth(1)) else {
             return Err(Fault::Odd);
         };
         // What is wrong with a copy was counted when it was looked at.
-        let copy = || more.and_then(|more| self.open(&self.moment(call), name, &filled(more)).ok().flatten());
+        let copy = |more: Option<Answer>| {
+            self.copies.open(&self.moment(call.server()), name, filled(more?)).ok().flatten()
+        };
         Ok(match word.as_slice() {
-            b"fresh" => copy().map(Acquired::Fresh),
-            b"granted" => Some(Acquired::Granted(Lease::new(number), copy())),
+            b"fresh" => copy(more).map(Acquired::Fresh),
+            b"granted" => Some(Acquired::Granted(Lease::new(number), copy(more))),
             b"taken" => {
                 self.emit(&Event::LeaseTakenOver { tier: NAME });
-                Some(Acquired::Granted(Lease::new(number), copy()))
+                Some(Acquired::Granted(Lease::new(number), copy(more)))
             }
             b"busy" => {
                 let Some(Answer::BulkString(left)) = more else { return Err(Fault::Odd) };
-                Some(Acquired::Busy(Duration::from_millis(layout::number(left).ok_or(Fault::Odd)?)))
+                Some(Acquired::Busy(Duration::from_millis(layout::number(&left).ok_or(Fault::Odd)?)))
             }
             b"held" => Some(Acquired::Held),
             _ => return Err(Fault::Odd),
         })
     }
 
-    /// What was acquired, if all was; else the leases among it are given back, as nobody will hear of them.
-    fn all_or_none(
-        &self,
-        names: &[Name],
-        answers: Vec<Result<Acquired<V>, Fault>>,
-    ) -> Result<Vec<Acquired<V>>, Fault> {
-        if answers.iter().any(Result::is_err) {
-            for (name, answer) in names.iter().zip(&answers) {
-                if let Ok(Acquired::Granted(lease, _)) = answer {
-                    self.give_back(name, *lease);
-                }
-            }
-        }
-        answers.into_iter().collect()
-    }
-
     /// Gives a lease back in the background, as soon as the server answers, and only while it can still be in force.
     fn give_back(&self, name: &Name, lease: Lease) {
         let Ok(runtime) = Handle::try_current() else { return };
-        let (redis, key, ends) = (self.redis.clone(), name.redis.clone(), time::from_now(self.lease));
+        let (redis, name, ends) = (self.redis.clone(), name.clone(), time::from_now(self.lease));
         runtime.spawn(async move {
+            let number = lease.number().to_be_bytes();
             while Instant::now() < ends {
-                let until = redis.0.until();
-                if let Ok(link) = redis.0.link(until).await {
-                    let arguments: &[&[u8]] = &[&lease.number().to_be_bytes(), b"0"];
-                    let given =
-                        redis.0.run::<String>(&link, Script::Abandon, key.as_bytes(), arguments, until);
-                    if given.await.is_ok() {
-                        return;
-                    }
+                let call = redis.0.call(name.bucket).await;
+                if anywhere::<String>(&redis, call, Script::Abandon, name.redis.as_bytes(), &[&number, b"0"])
+                    .await
+                    .is_ok()
+                {
+                    return;
                 }
                 let Ok(timer) = time::timer(time::from_now(GIVE_BACK_PAUSE)) else { return };
                 timer.await;
@@ -453,26 +407,32 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
 
     async fn fill_one(
         &self,
-        call: &Call,
+        call: Call,
         name: &Name,
         lease: Lease,
         entry: &Entry<V>,
     ) -> Result<Filled, Fault> {
         let number = lease.number();
-        // A lease of an earlier life of the server may have come back with a snapshot, after the write that destroyed it.
-        if token::incarnation(number) != call.link.server().incarnation {
+        // A lease of an earlier life of the server may have come back with a snapshot, after the write that destroyed
+        // it; and one that has moved here from another node says nothing of this one.
+        if token::incarnation(number) != call.server().incarnation {
             return Ok(Filled::Refused);
         }
-        let Some(body) = self.encode(name, entry.value()) else {
-            let arguments: &[&[u8]] = &[&number.to_be_bytes(), b"0"];
-            let answer: String = self.run(call, Script::Abandon, name, arguments).await?;
+        let stamp = self.moment(call.server()).stamp(number, entry);
+        let Some(body) = self.written(name, &stamp, entry) else {
+            let arguments = |_: &Server| vec![number.to_be_bytes().to_vec(), b"0".to_vec()];
+            let answer: String = self.run(call, name, Script::Abandon, arguments).await?;
             return Ok(if answer == "done" { Filled::Unfit } else { Filled::Refused });
         };
-        let [as_of, fresh, total] = self.life(call, entry);
+        let [as_of, fresh, total] = stamp.arguments();
         let arguments: &[&[u8]] =
             &[&number.to_be_bytes(), as_of.as_bytes(), fresh.as_bytes(), total.as_bytes(), &body];
-        let answer: String = self.run(call, Script::Fill, name, arguments).await?;
-        Ok(if answer == "stored" { Filled::Stored } else { Filled::Refused })
+        match call.run::<String>(Script::Fill, name.redis.as_bytes(), arguments).await {
+            Ok(answer) if answer == "stored" => Ok(Filled::Stored),
+            // Wherever it is now, the lease is of another server.
+            Ok(_) | Err(Fault::Elsewhere(_)) => Ok(Filled::Refused),
+            Err(fault) => Err(fault),
+        }
     }
 
     /// One script for each key; every key must succeed.
@@ -480,7 +440,7 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
         &self,
         keys: &[K],
         script: Script,
-        arguments: impl Fn(&Link) -> Vec<Vec<u8>>,
+        arguments: impl Fn(&Server) -> Vec<Vec<u8>>,
     ) -> Result<Vec<String>, Fault> {
         let names: Vec<Name> = keys.iter().map(|key| self.name(key)).collect();
         let mut answers = Vec::with_capacity(names.len());
@@ -495,18 +455,17 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
         &self,
         names: &[Name],
         script: Script,
-        arguments: impl Fn(&Link) -> Vec<Vec<u8>>,
+        arguments: impl Fn(&Server) -> Vec<Vec<u8>>,
     ) -> Result<Vec<String>, Fault> {
-        let mut lanes = self.redis.0.count();
+        let mut patience = self.redis.0.patience();
         loop {
-            let call = self.call().await?;
-            let arguments = arguments(&call.link);
-            let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
-            let answers =
-                join_all(names.iter().map(|name| self.run::<String>(&call, script, name, &arguments)));
+            let calls = names.iter().zip(self.calls(names).await);
+            let answers = join_all(
+                calls.map(|(name, call)| async { self.run::<String>(call?, name, script, &arguments).await }),
+            );
             match answers.await.into_iter().collect() {
                 // All of these scripts can be sent twice.
-                Err(Fault::Lost) if lanes > 0 => lanes -= 1,
+                Err(Fault::Lost) if patience > 0 => patience -= 1,
                 answers => return answers,
             }
         }
@@ -514,7 +473,7 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
 
     async fn end_hold<K: CacheKey + Sync>(&self, keys: &[K], hold: Hold) -> Result<(), Fault> {
         let answers =
-            self.for_each(keys, Script::Release, |link| vec![self.mine(hold, link), self.hold_off()]);
+            self.for_each(keys, Script::Release, |server| vec![self.mine(hold, server), self.hold_off()]);
         for answer in answers.await? {
             if answer == "lost" {
                 self.emit(&Event::HoldLost { tier: NAME });
@@ -525,8 +484,8 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
     }
 
     /// A hold's token in the server's present life.
-    fn mine(&self, hold: Hold, link: &Link) -> Vec<u8> {
-        token::placed(hold.number(), link.server().incarnation).to_be_bytes().to_vec()
+    fn mine(&self, hold: Hold, server: &Server) -> Vec<u8> {
+        token::placed(hold.number(), server.incarnation).to_be_bytes().to_vec()
     }
 
     fn hold_off(&self) -> Vec<u8> {
@@ -540,24 +499,56 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
     }
 
     async fn drop_all(&self) -> Result<(), Fault> {
-        let pattern = keys::pattern(&self.name);
+        // A key that is moved from a node that was not looked at yet to one that was is found the second time.
+        let rounds = if self.redis.0.are_many() { 2 } else { 1 };
+        for _ in 0..rounds {
+            for server in self.redis.0.all().await? {
+                self.drop_all_of(server).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn drop_all_of(&self, server: Arc<Lanes>) -> Result<(), Fault> {
+        let (pattern, hold_off) = (keys::pattern(&self.name), self.hold_off());
         let mut cursor = 0_u64;
         loop {
-            let mut call = self.call().await?;
+            let mut call = self.redis.0.call_to(Arc::clone(&server)).await?;
             let scan =
                 redis::cmd("SCAN").arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(1_000).to_owned();
-            let (next, names): (u64, Vec<Vec<u8>>) =
-                self.redis.0.ask(&mut call.link, &scan, call.until).await?;
-            let hold_off = self.hold_off();
-            let arguments: &[&[u8]] = &[&hold_off];
-            let drops = names.iter().map(|name| {
-                self.redis.0.run::<String>(&call.link, Script::Invalidate, name, arguments, call.until)
-            });
+            let (next, names): (u64, Vec<Vec<u8>>) = call.ask(&scan).await?;
+            let drops = names.iter().map(|name| invalidate(&self.redis, Ok(call.clone()), name, &hold_off));
             join_all(drops).await.into_iter().collect::<Result<Vec<_>, _>>()?;
             cursor = next;
             if cursor == 0 {
                 return Ok(());
             }
+        }
+    }
+}
+
+async fn invalidate(
+    redis: &Redis,
+    call: Result<Call, Fault>,
+    name: &[u8],
+    hold_off: &[u8],
+) -> Result<String, Fault> {
+    anywhere(redis, call, Script::Invalidate, name, &[hold_off]).await
+}
+
+/// A script that says the same to every server.
+async fn anywhere<A: redis::FromRedisValue>(
+    redis: &Redis,
+    call: Result<Call, Fault>,
+    script: Script,
+    name: &[u8],
+    arguments: &[&[u8]],
+) -> Result<A, Fault> {
+    let mut call = call?;
+    loop {
+        match call.run(script, name, arguments).await {
+            Err(Fault::Elsewhere(to)) => call = redis.0.follow(&call, keys::bucket_of(name), &to).await?,
+            answer => return answer,
         }
     }
 }
@@ -609,14 +600,14 @@ impl<K: Key + CacheKey, V: Value, C: Codec<V>> Tier<K, V> for Namespace<V, C> {
         let names: Vec<Name> = keys.iter().map(|key| self.name(key)).collect();
         let mut copies = Vec::with_capacity(names.len());
         for names in names.chunks(BATCH) {
-            copies.extend(self.read(names).await?);
+            copies.extend(self.read_many(names).await?);
         }
         Ok(copies)
     }
 
     async fn acquire(&self, key: &K, purpose: Purpose) -> Result<Acquired<V>> {
-        let call = self.call().await?;
-        Ok(self.acquire_one(&call, &self.name(key), purpose).await?)
+        let name = self.name(key);
+        Ok(self.acquire_one(self.call(&name).await?, &name, purpose).await?)
     }
 
     async fn acquire_many(&self, keys: &[K], purpose: Purpose) -> Result<Vec<Acquired<V>>> {
@@ -624,47 +615,48 @@ impl<K: Key + CacheKey, V: Value, C: Codec<V>> Tier<K, V> for Namespace<V, C> {
         let mut answers = Vec::with_capacity(names.len());
         for names in names.chunks(TOGETHER) {
             let _turn = self.redis.0.turn(names.len()).await;
-            let acquired = match self.call().await {
-                Ok(call) => join_all(names.iter().map(|name| self.acquire_one(&call, name, purpose))).await,
-                Err(fault) => vec![Err(fault)],
-            };
-            answers.extend(acquired);
+            let calls = names.iter().zip(self.calls(names).await);
+            let acquired = calls.map(|(name, call)| async { self.acquire_one(call?, name, purpose).await });
+            answers.extend(join_all(acquired).await);
         }
-        Ok(self.all_or_none(&names, answers)?)
+        // One whose server does not answer is loaded, and kept nowhere.
+        let acquired = self.whatever_came(answers)?.into_iter();
+        Ok(acquired.map(|acquired| acquired.unwrap_or(Acquired::Held)).collect())
     }
 
     async fn fill(&self, key: &K, lease: Lease, entry: &Entry<V>) -> Result<Filled> {
-        let call = self.call().await?;
-        Ok(self.fill_one(&call, &self.name(key), lease, entry).await?)
+        let name = self.name(key);
+        Ok(self.fill_one(self.call(&name).await?, &name, lease, entry).await?)
     }
 
     async fn fill_many(&self, fills: &[(&K, Lease, &Entry<V>)]) -> Result<Vec<Filled>> {
         let mut answers = Vec::with_capacity(fills.len());
         for fills in fills.chunks(TOGETHER) {
             let _turn = self.redis.0.turn(fills.len()).await;
-            let call = self.call().await?;
             let names: Vec<Name> = fills.iter().map(|(key, ..)| self.name(*key)).collect();
-            let fills = names.iter().zip(fills);
-            let filled =
-                join_all(fills.map(|(name, (_, lease, entry))| self.fill_one(&call, name, *lease, entry)));
-            answers.extend(filled.await.into_iter().collect::<Result<Vec<_>, _>>()?);
+            let calls = names.iter().zip(fills).zip(self.calls(&names).await);
+            let filled = calls.map(|((name, (_, lease, entry)), call)| async {
+                self.fill_one(call?, name, *lease, entry).await
+            });
+            answers.extend(join_all(filled).await);
         }
-        Ok(answers)
+        let filled = self.whatever_came(answers)?.into_iter();
+        Ok(filled.map(|filled| filled.unwrap_or(Filled::Refused)).collect())
     }
 
     async fn renew(&self, key: &K, lease: Lease) -> Result<()> {
-        let call = self.call().await?;
-        let time = millis(self.lease).max(1).to_string();
-        let arguments: &[&[u8]] = &[&lease.number().to_be_bytes(), time.as_bytes()];
-        self.run::<String>(&call, Script::Renew, &self.name(key), arguments).await?;
+        let name = self.name(key);
+        let (number, time) = (lease.number().to_be_bytes().to_vec(), millis(self.lease).max(1).to_string());
+        let arguments = |_: &Server| vec![number.clone(), time.clone().into_bytes()];
+        self.run::<String>(self.call(&name).await?, &name, Script::Renew, arguments).await?;
         Ok(())
     }
 
     async fn abandon(&self, key: &K, lease: Lease, back_off: Duration) -> Result<()> {
-        let call = self.call().await?;
-        let time = millis(back_off).to_string();
-        let arguments: &[&[u8]] = &[&lease.number().to_be_bytes(), time.as_bytes()];
-        self.run::<String>(&call, Script::Abandon, &self.name(key), arguments).await?;
+        let name = self.name(key);
+        let (number, time) = (lease.number().to_be_bytes().to_vec(), millis(back_off).to_string());
+        let arguments = |_: &Server| vec![number.clone(), time.clone().into_bytes()];
+        self.run::<String>(self.call(&name).await?, &name, Script::Abandon, arguments).await?;
         Ok(())
     }
 
@@ -680,7 +672,7 @@ impl<K: Key + CacheKey, V: Value, C: Codec<V>> Tier<K, V> for Namespace<V, C> {
 
     async fn hold_many(&self, keys: &[K], hold: Hold, lifetime: Duration) -> Result<()> {
         let life = millis(lifetime).max(1).to_string().into_bytes();
-        let arguments = |link: &Link| vec![self.mine(hold, link), life.clone()];
+        let arguments = |server: &Server| vec![self.mine(hold, server), life.clone()];
         for answer in self.for_each(keys, Script::Hold, arguments).await? {
             if answer == "contended" {
                 self.emit(&Event::HoldContended { tier: NAME });
@@ -695,20 +687,28 @@ impl<K: Key + CacheKey, V: Value, C: Codec<V>> Tier<K, V> for Namespace<V, C> {
 
     async fn publish(&self, key: &K, hold: Hold, entry: &Entry<V>) -> Result<Filled> {
         let name = self.name(key);
-        let Some(body) = self.encode(&name, entry.value()) else {
-            self.end_hold(std::slice::from_ref(key), hold).await?;
-            return Ok(Filled::Unfit);
+        let mut call = self.call(&name).await?;
+        let answer: String = loop {
+            let mine = self.mine(hold, call.server());
+            let number = token::placed(hold.number(), call.server().incarnation);
+            let stamp = self.moment(call.server()).stamp(number, entry);
+            let Some(body) = self.written(&name, &stamp, entry) else {
+                self.end_hold(slice::from_ref(key), hold).await?;
+                return Ok(Filled::Unfit);
+            };
+            let [as_of, fresh, total] = stamp.arguments();
+            let hold_off = self.hold_off();
+            let arguments: &[&[u8]] =
+                &[&mine, as_of.as_bytes(), fresh.as_bytes(), total.as_bytes(), &hold_off, &body];
+            match call.run(Script::Publish, name.redis.as_bytes(), arguments).await {
+                Err(Fault::Elsewhere(to)) => call = self.follow(&call, &name, &to).await?,
+                answer => break answer?,
+            }
         };
-        let call = self.call().await?;
-        let [as_of, fresh, total] = self.life(&call, entry);
-        let (mine, hold_off) = (self.mine(hold, &call.link), self.hold_off());
-        let arguments: &[&[u8]] =
-            &[&mine, as_of.as_bytes(), fresh.as_bytes(), total.as_bytes(), &hold_off, &body];
-        let answer: String = self.run(&call, Script::Publish, &name, arguments).await?;
         if answer == "lost" {
             self.emit(&Event::HoldLost { tier: NAME });
         }
-        self.note(std::slice::from_ref(key));
+        self.note(slice::from_ref(key));
         Ok(if answer == "stored" { Filled::Stored } else { Filled::Refused })
     }
 
@@ -721,21 +721,17 @@ impl<V, C> fmt::Debug for Namespace<V, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Namespace")
             .field("name", &self.name)
-            .field("schema", &self.schema)
+            .field("schema", &self.copies.schema)
             .finish_non_exhaustive()
     }
 }
 
 /// An empty string in a script's answer stands for nothing.
-fn filled(answer: &Answer) -> Answer {
+fn filled(answer: Answer) -> Answer {
     match answer {
         Answer::BulkString(bytes) if bytes.is_empty() => Answer::Nil,
-        other => other.clone(),
+        other => other,
     }
-}
-
-fn millis(duration: Duration) -> Millis {
-    u64::try_from(duration.as_millis()).unwrap_or(LAST).min(LAST)
 }
 
 /// The clock of a tier that no cache has been built on.

@@ -30,6 +30,27 @@ impl Recent {
     }
 }
 
+/// The lives of servers that were met, as many as fit.
+#[derive(Debug, Default)]
+pub(super) struct Met(VecDeque<u32>);
+
+/// How many lives are remembered: those of the biggest clusters.
+const LIVES: usize = 1_024;
+
+impl Met {
+    /// Whether this life was not met before.
+    pub(super) fn is_new(&mut self, life: u32) -> bool {
+        if self.0.contains(&life) {
+            return false;
+        }
+        if self.0.len() == LIVES {
+            self.0.pop_back();
+        }
+        self.0.push_front(life);
+        true
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

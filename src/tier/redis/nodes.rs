@@ -1,0 +1,191 @@
+//! Which server has which key: the only one there is, or a node of a cluster.
+
+use std::sync::Arc;
+
+use redis::{Cmd, ConnectionInfo, FromRedisValue};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+
+use super::audience::Audience;
+use super::cluster::Cluster;
+use super::config::Settings;
+use super::fault::Fault;
+use super::keys::Bucket;
+use super::lanes::{A_CLUSTER, Lanes, Link, Server};
+use super::route::Route;
+use super::scripts::Name as Script;
+use super::slots::Elsewhere;
+use crate::tier::Host;
+use crate::time;
+
+/// How many batches are being sent at the same time.
+const TURNS: usize = 4;
+/// How often a call follows word that its key is elsewhere.
+const HOPS: u8 = 5;
+
+/// All servers behind one [`Redis`](super::Redis).
+pub(super) struct Nodes {
+    settings: Settings,
+    kind: Kind,
+    turns: Semaphore,
+    audience: Arc<Audience>,
+}
+
+enum Kind {
+    One(Arc<Lanes>),
+    Many(Arc<Cluster>),
+}
+
+/// A conversation with the server that has some keys: one link, one deadline.
+#[derive(Clone)]
+pub(super) struct Call {
+    lanes: Arc<Lanes>,
+    link: Link,
+    until: Instant,
+    hops: u8,
+}
+
+impl Nodes {
+    /// The only server.
+    pub(super) fn one(route: Route, settings: Settings) -> Self {
+        let audience = Arc::<Audience>::default();
+        let lanes = Lanes::new(route, settings.clone(), Arc::clone(&audience));
+        Self { settings, kind: Kind::One(lanes), turns: Semaphore::new(TURNS), audience }
+    }
+
+    /// A cluster, of which some nodes are known.
+    pub(super) fn cluster(seeds: Vec<ConnectionInfo>, settings: Settings) -> Self {
+        let audience = Arc::<Audience>::default();
+        let cluster = Cluster::new(seeds, settings.clone(), Arc::clone(&audience));
+        Self { settings, kind: Kind::Many(cluster), turns: Semaphore::new(TURNS), audience }
+    }
+
+    /// Who wants to hear when a server goes away and comes back.
+    pub(super) fn tell(&self, host: &Host) {
+        self.audience.join(host);
+    }
+
+    /// How often a command can be asked again because its connection broke: once for each that there is.
+    pub(super) fn patience(&self) -> usize {
+        self.settings.lanes
+    }
+
+    /// Whether keys of different buckets cannot be asked for in one command.
+    pub(super) fn are_many(&self) -> bool {
+        matches!(self.kind, Kind::Many(_))
+    }
+
+    /// A turn to send `scripts` of a batch. Thousands at once would wait for each other longer than the deadline of each,
+    /// and a server that does its best would count as away. A single one does not queue behind them.
+    pub(super) async fn turn(&self, scripts: usize) -> Option<SemaphorePermit<'_>> {
+        if scripts > 1 { self.turns.acquire().await.ok() } else { None }
+    }
+
+    /// A call to the server that has the keys of `bucket`.
+    pub(super) async fn call(&self, bucket: Bucket) -> Result<Call, Fault> {
+        let until = self.until();
+        let lanes = match &self.kind {
+            Kind::One(lanes) => Arc::clone(lanes),
+            Kind::Many(cluster) => cluster.owner(bucket, until).await?,
+        };
+        self.call_until(lanes, until).await
+    }
+
+    /// A call to each server that has some of these buckets, in their order: one link for all that one server has.
+    pub(super) async fn calls(&self, buckets: impl Iterator<Item = Bucket>) -> Vec<Result<Call, Fault>> {
+        let Kind::Many(cluster) = &self.kind else {
+            let call = self.call(0).await;
+            return buckets.map(|_| call.clone()).collect();
+        };
+        let until = self.until();
+        let mut made: Vec<(Arc<Lanes>, Result<Call, Fault>)> = Vec::new();
+        let mut calls = Vec::new();
+        for bucket in buckets {
+            let lanes = match cluster.owner(bucket, until).await {
+                Ok(lanes) => lanes,
+                Err(fault) => {
+                    calls.push(Err(fault));
+                    continue;
+                }
+            };
+            let known = made.iter().find(|(theirs, _)| Arc::ptr_eq(theirs, &lanes));
+            let call = match known {
+                Some((_, call)) => call.clone(),
+                None => {
+                    let call = self.call_until(Arc::clone(&lanes), until).await;
+                    made.push((lanes, call.clone()));
+                    call
+                }
+            };
+            calls.push(call);
+        }
+        calls
+    }
+
+    /// A call to one server, whatever it has.
+    pub(super) async fn call_to(&self, lanes: Arc<Lanes>) -> Result<Call, Fault> {
+        self.call_until(lanes, self.until()).await
+    }
+
+    async fn call_until(&self, lanes: Arc<Lanes>, until: Instant) -> Result<Call, Fault> {
+        match lanes.link(until).await {
+            Ok(link) => Ok(Call { lanes, link, until, hops: HOPS }),
+            Err(fault) => {
+                // Somebody else may have its keys by now.
+                if let Kind::Many(cluster) = &self.kind {
+                    cluster.watch();
+                }
+                Err(fault)
+            }
+        }
+    }
+
+    /// Goes on where `call` was told that the key is.
+    pub(super) async fn follow(
+        &self,
+        call: &Call,
+        bucket: Option<Bucket>,
+        to: &Elsewhere,
+    ) -> Result<Call, Fault> {
+        let Kind::Many(cluster) = &self.kind else { return Err(Fault::Unfit(A_CLUSTER)) };
+        let Some(hops) = call.hops.checked_sub(1) else { return Err(Fault::Elsewhere(to.clone())) };
+        let lanes = cluster.learn(call.lanes.host(), bucket, to).ok_or(Fault::Odd)?;
+        let link = lanes.link(call.until).await?;
+        let link = if to.once { link.asking() } else { link };
+        Ok(Call { lanes, link, until: call.until, hops })
+    }
+
+    /// Every server that has keys.
+    pub(super) async fn all(&self) -> Result<Vec<Arc<Lanes>>, Fault> {
+        match &self.kind {
+            Kind::One(lanes) => Ok(vec![Arc::clone(lanes)]),
+            Kind::Many(cluster) => cluster.owners(self.until()).await,
+        }
+    }
+
+    fn until(&self) -> Instant {
+        time::from_now(self.settings.deadline)
+    }
+}
+
+impl Call {
+    /// The server that is spoken to.
+    pub(super) fn server(&self) -> &Server {
+        self.link.server()
+    }
+
+    /// One command.
+    pub(super) async fn ask<A: FromRedisValue>(&mut self, command: &Cmd) -> Result<A, Fault> {
+        self.lanes.ask(&mut self.link, command, self.until).await
+    }
+
+    /// One script on one key.
+    pub(super) async fn run<A: FromRedisValue>(
+        &self,
+        script: Script,
+        key: &[u8],
+        arguments: &[&[u8]],
+    ) -> Result<A, Fault> {
+        self.lanes.run(&self.link, script, key, arguments, self.until).await
+    }
+}
