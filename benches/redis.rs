@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use larder::{LayeredCache, Redis, load_fn};
+use larder::tier::redis::RedisBuilder;
+use larder::{LayeredCache, load_fn};
 use redis::AsyncCommands;
 use serde::{Deserialize, Serialize};
 use servers::redis_server::RedisServer;
@@ -73,8 +74,8 @@ impl Bare {
     }
 }
 
-async fn cache(url: String, lanes: usize) -> Cache {
-    let redis = Redis::builder(url).lanes(lanes).deadline(Duration::from_secs(5)).build().expect("a URL");
+async fn cache(redis: RedisBuilder, lanes: usize) -> Cache {
+    let redis = redis.lanes(lanes).deadline(Duration::from_secs(5)).build().expect("a URL");
     let load = |id: u64| async move { Ok::<_, std::io::Error>(Some(Post::new(id))) };
     let cache: Cache = larder::read_through(load_fn(load))
         .tier(redis.namespace("post"))
@@ -112,8 +113,8 @@ fn main() {
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts"),
     );
     let Some(server) = runtime.block_on(RedisServer::start_or_skip("benches/redis.rs")) else { return };
-    let bare = runtime.block_on(Bare::connect(server.url()));
-    let caches: Vec<Cache> = [1, 2, 4].map(|lanes| runtime.block_on(cache(server.url(), lanes))).to_vec();
+    let bare = runtime.block_on(Bare::connect(server.url_of_default_user()));
+    let caches: Vec<Cache> = [1, 2, 4].map(|lanes| runtime.block_on(cache(server.builder(), lanes))).to_vec();
 
     let hits = |name, cache: &Cache| {
         let (runtime, cache) = (Arc::clone(&runtime), cache.clone());

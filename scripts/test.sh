@@ -35,7 +35,7 @@ CHECKS=(
     "features|the library builds with no feature, and with each alone"
     "debug|all tests of the workspace, documentation examples too, unoptimised"
     "release|all tests of the library, optimised"
-    "schedules|random schedules of flights, fence and turns, 250,000 of them"
+    "schedules|random schedules of flights, fence and turns, 300,000 of them"
     "examples|every examples/*.rs runs"
     "blog|the blog runs a small job, and refuses a flag it does not know"
     "benches|the benchmarks compile"

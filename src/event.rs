@@ -90,6 +90,8 @@ pub enum Event<'a> {
         /// The tier's name.
         tier: &'static str,
     },
+    /// An answer was not kept, because its tenant has as many copies as it may.
+    OverQuota,
     /// A tier does not answer and is not asked any more, until it does.
     TierAway {
         /// The tier's name.
@@ -176,6 +178,8 @@ pub struct Stats {
     pub outlived: u64,
     /// Answers that were too big for a tier, or could not be written.
     pub unfit: u64,
+    /// Answers that were not kept, because their tenant has as many copies as it may.
+    pub over_quota: u64,
     /// Times that a tier stopped answering.
     pub tier_outages: u64,
     /// Times that a tier was found restarted or replaced.
@@ -258,6 +262,7 @@ enum Counter {
     Unreadable,
     Outlived,
     Unfit,
+    OverQuota,
     TierOutages,
     TierRestarts,
     Owed,
@@ -310,6 +315,7 @@ impl Counters {
             Event::Unreadable { .. } => self.add(Counter::Unreadable, 1),
             Event::Outlived { .. } => self.add(Counter::Outlived, 1),
             Event::Unfit { .. } => self.add(Counter::Unfit, 1),
+            Event::OverQuota => self.add(Counter::OverQuota, 1),
             Event::TierAway { .. } => self.add(Counter::TierOutages, 1),
             Event::Restarted { .. } => self.add(Counter::TierRestarts, 1),
             Event::TierBack { .. } => {}
@@ -355,6 +361,7 @@ impl Counters {
             unreadable: sum(Counter::Unreadable),
             outlived: sum(Counter::Outlived),
             unfit: sum(Counter::Unfit),
+            over_quota: sum(Counter::OverQuota),
             tier_outages: sum(Counter::TierOutages),
             tier_restarts: sum(Counter::TierRestarts),
             owed: sum(Counter::Owed),

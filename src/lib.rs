@@ -68,7 +68,7 @@
 //! [`Cache`] is the trait an application holds, [`LayeredCache`] what the [`Builder`] makes. [`store`] is the database
 //! behind it, [`tier`] where copies are kept, [`strategy`] how reads and writes behave, `codec` (with `redis`) how keys
 //! and values become bytes, `testing` (a feature) what your tests need. [`error`] says what can go wrong, [`event`] what
-//! happened, [`time`] what is fresh. Longer texts are in [`guide`]: Redis, errors, testing, stability, patterns.
+//! happened, [`time`] what is fresh, [`tenant`] whose a key is. Longer texts are in [`guide`]: Redis, errors, testing, stability, patterns.
 
 pub mod bounds;
 mod cache;
@@ -85,6 +85,7 @@ mod lifetime;
 pub mod store;
 pub mod strategy;
 mod sync;
+pub mod tenant;
 #[cfg(feature = "testing")]
 pub mod testing;
 pub mod tier;
@@ -104,6 +105,7 @@ pub use entry::{Entry, Freshness};
 pub use error::{BoxError, Error, ErrorKind, Fault, Operation, Outcome, Result, StoreError};
 pub use event::{Event, Observer, Stats};
 pub use store::{Change, EntryLoader, LoadRequest, Loaded, Loader, Saved, Store, load_fn, store_fn};
+pub use tenant::{Tenant, TenantKey};
 #[cfg(feature = "memory")]
 pub use tier::Memory;
 #[cfg(feature = "quick-cache")]

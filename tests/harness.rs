@@ -1,7 +1,15 @@
-//! What the tests of the Redis tier stand on does what it says: the servers, their command logs, and the network
-//! between that fails on demand.
+//! What the tests of the Redis tier stand on does what it says: the servers, alone, in clusters, under sentinels and
+//! behind TLS, their command logs, and the network between that fails on demand.
 
+#[path = "harness/cluster.rs"]
+mod cluster;
+#[path = "harness/sentinels.rs"]
+mod sentinels;
 mod support;
+#[path = "harness/tls.rs"]
+mod tls;
+#[path = "harness/user.rs"]
+mod user;
 
 use std::io;
 use std::net::SocketAddr;
@@ -73,7 +81,7 @@ async fn a_server_answers_with_every_kind_of_reply() {
     let both = vec![Reply::bulk("1"), Reply::Bulk(None)];
     assert_eq!(server.command(&["MGET", "n", "nothing"]).await, Reply::Array(both));
     assert!(matches!(server.command(&["INCR", "k"]).await, Reply::Error(why) if why.starts_with("ERR")));
-    assert_eq!(server.url(), format!("redis://127.0.0.1:{}", server.port()));
+    assert_eq!(server.address().to_string(), format!("127.0.0.1:{}", server.port()));
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use larder::bounds::Value;
 use larder::testing::FakeStore;
+use larder::tier::redis::Credentials;
 use larder::{Builder, LayeredCache, Memory, Redis, cache_aside, write_through};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -20,7 +21,7 @@ const MANY: u64 = 1_200;
 
 fn redis(server: &RedisServer) -> Redis {
     // Not the deadline is tested here: a slow machine gets all the time it wants.
-    Redis::builder(server.url()).deadline(Duration::from_secs(3)).build().expect("a URL")
+    server.builder().deadline(Duration::from_secs(3)).build().expect("a URL")
 }
 
 /// A process of its own.
@@ -258,7 +259,7 @@ async fn zero_false_and_empty_are_hits() {
 #[tokio::test]
 async fn a_batch_of_thousands_is_no_outage() {
     let Some(server) = RedisServer::start_or_skip("a_batch_of_thousands_is_no_outage").await else { return };
-    let redis = Redis::builder(server.url()).deadline(Duration::from_millis(300)).build().expect("a URL");
+    let redis = server.builder().deadline(Duration::from_millis(300)).build().expect("a URL");
     let builder = cache_aside(numbers(5_000)).tier(redis.namespace("n")).ttl(MINUTE).jitter(0.0);
     let one = builder.build().expect("complete");
     let keys: Vec<u64> = (0..5_000).collect();
@@ -277,8 +278,8 @@ async fn a_batch_that_fails_in_part_keeps_nobody_waiting() {
     // May read all keys, and write those of the first ten buckets only.
     let rights = ["%R~*", "~n:{b00*", "+@all"];
     server.command(&[&["ACL", "SETUSER", "part", "on", ">secret"], &rights[..]].concat()).await;
-    let url = server.url().replace("redis://", "redis://part:secret@");
-    let part = Redis::builder(url).deadline(Duration::from_secs(3)).build().expect("a URL");
+    let user = || async { Ok(Credentials::user("part", "secret")) };
+    let part = server.builder().credentials(user).deadline(Duration::from_secs(3)).build().expect("a URL");
     let builder = cache_aside(numbers(200)).tier(part.namespace("n")).ttl(MINUTE);
     let part = builder.build().expect("complete");
     let keys: Vec<u64> = (0..200).collect();

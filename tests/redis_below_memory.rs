@@ -5,23 +5,24 @@ mod support;
 use std::time::Duration;
 
 use larder::testing::{Call, FakeStore};
-use larder::{Builder, LayeredCache, Local, Memory, Redis, cache_aside};
+use larder::tier::redis::RedisBuilder;
+use larder::{Builder, LayeredCache, Local, Memory, cache_aside};
 use support::proxy::Proxy;
 use support::redis_server::RedisServer;
 use support::resp::Reply;
 use support::watching::soon;
 use support::{MINUTE, numbers};
 
-fn with_memory(url: &str, store: FakeStore<u64, u64>) -> LayeredCache<u64, u64> {
-    on_redis(cache_aside(store).tier(Memory::with_capacity(1_000)), url)
+fn with_memory(redis: RedisBuilder, store: FakeStore<u64, u64>) -> LayeredCache<u64, u64> {
+    on_redis(cache_aside(store).tier(Memory::with_capacity(1_000)), redis)
 }
 
-fn without_memory(url: &str, store: FakeStore<u64, u64>) -> LayeredCache<u64, u64> {
-    on_redis(cache_aside(store), url)
+fn without_memory(redis: RedisBuilder, store: FakeStore<u64, u64>) -> LayeredCache<u64, u64> {
+    on_redis(cache_aside(store), redis)
 }
 
-fn on_redis(builder: Builder<u64, u64>, url: &str) -> LayeredCache<u64, u64> {
-    let redis = Redis::builder(url).deadline(Duration::from_secs(2)).build().expect("a URL");
+fn on_redis(builder: Builder<u64, u64>, redis: RedisBuilder) -> LayeredCache<u64, u64> {
+    let redis = redis.deadline(Duration::from_secs(2)).build().expect("a URL");
     let builder = builder.tier(redis.namespace("n")).ttl(MINUTE).jitter(0.0).local_ttl(MINUTE);
     builder.build().expect("complete")
 }
@@ -70,8 +71,8 @@ async fn memory_keeps_nothing_that_redis_refused() {
         return;
     };
     let (old_rows, store) = (numbers(10), numbers(10));
-    let reader = with_memory(&server.url(), old_rows.clone());
-    let writer = with_memory(&server.url(), store.clone());
+    let reader = with_memory(server.builder(), old_rows.clone());
+    let writer = with_memory(server.builder(), store.clone());
     let slow = SlowRead::begin(&old_rows, &reader).await;
     soon(writer.put(&7, 70)).await.expect("written");
     old_rows.set_row(7, 70); // one database: the reader has asked it before the write
@@ -86,12 +87,12 @@ async fn memory_keeps_nothing_that_redis_refused() {
 async fn memory_keeps_what_redis_accepted() {
     let Some(server) = RedisServer::start_or_skip("memory_keeps_what_redis_accepted").await else { return };
     let store = numbers(10);
-    let cache = with_memory(&server.url(), store.clone());
+    let cache = with_memory(server.builder(), store.clone());
     let slow = SlowRead::begin(&store, &cache).await;
     assert_eq!(cache.get_local(&7), Local::Unknown, "nothing before the answer is here");
     assert_eq!(slow.end().await, Some(7));
     assert_eq!(cache.get_local(&7), Local::Value(7));
-    assert_eq!(get(&without_memory(&server.url(), numbers(0)), 7).await, Some(7), "so does the server");
+    assert_eq!(get(&without_memory(server.builder(), numbers(0)), 7).await, Some(7), "so does the server");
 }
 
 /// With the slot goes the lease: what was evicted may also have been written and dropped.
@@ -102,7 +103,7 @@ async fn an_eviction_during_a_load_refuses_the_fill() {
     };
     for make in [with_memory, without_memory] {
         let (old_rows, store) = (numbers(10), numbers(10));
-        let reader = make(&server.url(), old_rows.clone());
+        let reader = make(server.builder(), old_rows.clone());
         let slow = SlowRead::begin(&old_rows, &reader).await;
         evict(&server).await;
         store.set_row(7, 70);
@@ -110,7 +111,7 @@ async fn an_eviction_during_a_load_refuses_the_fill() {
         assert_eq!(slow.end().await, Some(7), "it began before the write");
         assert!(reader.stats().fills_refused > 0);
         assert_eq!(reader.get_local(&7), Local::Unknown);
-        let other = make(&server.url(), store.clone());
+        let other = make(server.builder(), store.clone());
         assert_eq!((get(&other, 7).await, get(&reader, 7).await), (Some(70), Some(70)));
         assert_eq!(
             (store.loads(), old_rows.loads()),
@@ -129,8 +130,10 @@ async fn an_evicted_lease_is_not_the_next_ones() {
     };
     let (old_rows, new_rows) = (numbers(10), numbers(10));
     new_rows.set_row(7, 70);
-    let (one, other) =
-        (without_memory(&server.url(), old_rows.clone()), without_memory(&server.url(), new_rows.clone()));
+    let (one, other) = (
+        without_memory(server.builder(), old_rows.clone()),
+        without_memory(server.builder(), new_rows.clone()),
+    );
     let first = SlowRead::begin(&old_rows, &one).await;
     evict(&server).await;
     let second = SlowRead::begin(&new_rows, &other).await;
@@ -146,10 +149,10 @@ async fn an_evicted_lease_is_not_the_next_ones() {
 #[tokio::test]
 async fn a_read_during_a_slow_invalidation_does_not_bring_the_old_copy_back() {
     let name = "a_read_during_a_slow_invalidation_does_not_bring_the_old_copy_back";
-    let Some(server) = RedisServer::start_or_skip(name).await else { return };
+    let Some(server) = RedisServer::start_alone_or_skip(name).await else { return };
     let proxy = Proxy::to(server.address()).await;
     let store = numbers(10);
-    let cache = with_memory(&proxy.url(), store.clone());
+    let cache = with_memory(server.builder_through(&proxy), store.clone());
     for round in 0..8_u32 {
         let (old, new) = (u64::from(round) * 2, u64::from(round) * 2 + 1);
         store.set_row(7, old);
@@ -178,7 +181,7 @@ async fn a_read_during_a_slow_invalidation_does_not_bring_the_old_copy_back() {
             assert!([Some(old), Some(new)].contains(&answer), "{answer:?}");
         }
         assert_eq!(get(&cache, 7).await, Some(new), "nobody has put the old copy back");
-        assert_eq!(get(&without_memory(&server.url(), store.clone()), 7).await, Some(new));
+        assert_eq!(get(&without_memory(server.builder(), store.clone()), 7).await, Some(new));
         proxy.delay(Duration::ZERO);
     }
     assert_eq!(cache.stats().tier_failures, 0);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use larder::testing::FakeStore;
 use larder::tier::redis::Namespace;
-use larder::{LayeredCache, Redis, StoreError, load_fn, read_through};
+use larder::{LayeredCache, StoreError, load_fn, read_through};
 use serde::{Deserialize, Serialize};
 use support::MINUTE;
 use support::redis_server::RedisServer;
@@ -88,7 +88,7 @@ impl Process {
 }
 
 fn tier<V>(server: &RedisServer) -> Namespace<V> {
-    let redis = Redis::builder(server.url()).deadline(Duration::from_secs(2)).build().expect("a URL");
+    let redis = server.builder().deadline(Duration::from_secs(2)).build().expect("a URL");
     redis.namespace("user")
 }
 

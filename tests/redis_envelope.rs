@@ -9,7 +9,7 @@ use larder::bounds::{Key, Value};
 use larder::codec::{CacheKey, Codec, Json};
 use larder::testing::FakeStore;
 use larder::tier::redis::Namespace;
-use larder::{BoxError, Copies, LayeredCache, Local, Memory, Redis, cache_aside, write_through};
+use larder::{BoxError, Copies, LayeredCache, Local, Memory, cache_aside, write_through};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use support::MINUTE;
@@ -24,7 +24,7 @@ const ENVELOPE: usize = 12;
 
 fn tier<V>(server: &RedisServer, namespace: &str) -> Namespace<V> {
     // Not the deadline is tested here: a slow machine gets all the time it wants.
-    let redis = Redis::builder(server.url()).deadline(Duration::from_secs(2)).build().expect("a URL");
+    let redis = server.builder().deadline(Duration::from_secs(2)).build().expect("a URL");
     redis.namespace(namespace)
 }
 

@@ -11,7 +11,7 @@ use support::redis_server::RedisServer;
 const SOON: Duration = Duration::from_secs(1);
 
 fn redis(server: &RedisServer) -> Redis {
-    Redis::builder(server.url()).deadline(Duration::from_secs(10)).build().expect("a URL")
+    server.builder().deadline(Duration::from_secs(10)).build().expect("a URL")
 }
 
 async fn load_at_once(cache: &LayeredCache<u64, u64>) -> Duration {

@@ -5,7 +5,7 @@ mod support;
 use std::time::{Duration, Instant};
 
 use larder::testing::FakeStore;
-use larder::{Builder, LayeredCache, Local, Memory, Redis, cache_aside, write_through};
+use larder::{Builder, LayeredCache, Local, Memory, cache_aside, write_through};
 use support::redis_server::RedisServer;
 use support::watching::{soon, until};
 use support::{MINUTE, numbers};
@@ -16,7 +16,7 @@ const SLACK: Duration = Duration::from_millis(1_500);
 
 /// One process of a service: its own memory above the server of all.
 fn process(server: &RedisServer, builder: Builder<u64, u64>) -> LayeredCache<u64, u64> {
-    let redis = Redis::new(server.url()).expect("a URL");
+    let redis = server.redis();
     builder
         .tier(Memory::with_capacity(1_000))
         .tier(redis.namespace("n"))
@@ -71,7 +71,7 @@ async fn what_is_lifted_into_memory_ends_when_the_copy_below_does() {
     let store = numbers(10);
     let process = || {
         let patient = cache_aside(store.clone()).tier(Memory::with_capacity(100));
-        let redis = Redis::new(server.url()).expect("a URL");
+        let redis = server.redis();
         patient.tier(redis.namespace("n")).ttl(TTL).jitter(0.0).local_ttl(MINUTE).build().expect("complete")
     };
     let (one, other) = (process(), process());

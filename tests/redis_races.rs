@@ -15,7 +15,7 @@ mod world;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use larder::{Builder, Consistency, Redis, Stats};
+use larder::{Builder, Consistency, Stats};
 use naive::{Folly, Naive};
 use support::raw;
 use support::redis_server::RedisServer;
@@ -61,7 +61,7 @@ impl Mode {
     async fn run(self) {
         let Some(server) = RedisServer::start_or_skip(self.name).await else { return };
         let tier = || {
-            let redis = Redis::builder(server.url()).deadline(PATIENCE).connect_deadline(PATIENCE);
+            let redis = server.builder().deadline(PATIENCE).connect_deadline(PATIENCE);
             redis.build().expect("a URL").namespace("race").lease(LEASE)
         };
         let fleet = Fleet::build(|_, rows| (self.pattern)(rows).tier(tier()).consistency(self.consistency));
@@ -241,7 +241,7 @@ async fn what_looks_right_and_is_not() {
     for folly in [Folly::BlindSet, Folly::DoubleDelete, Folly::TokenOfTheClient] {
         let name = format!("{folly:?}");
         let Some(server) = RedisServer::start_or_skip(&name).await else { return };
-        let connection = raw::connect(&server.url()).await;
+        let connection = raw::connect(&server.url_of_default_user()).await;
         let fleet = Fleet::build(|client, rows| {
             let tier = Naive { folly, server: connection.clone(), client };
             // Held means deleted, to the one that deletes before the write as well.

@@ -11,8 +11,9 @@ use larder::testing::FakeStore;
 use larder::tier::redis::{Credentials, Namespace, RedisBuilder};
 use larder::{BoxError, Error, ErrorKind, LayeredCache, Redis, cache_aside};
 use support::MINUTE;
-use support::redis_server::RedisServer;
+use support::redis_server::{RedisServer, builder};
 use support::resp::Reply;
+use support::rights;
 use support::watching::{Heard, everything_in, soon, until};
 
 const USER: &str = "margarete";
@@ -46,8 +47,9 @@ async fn cut(server: &RedisServer) {
     command(server, &["CLIENT", "KILL", "USER", USER]).await;
 }
 
-fn url(server: &RedisServer, user: &str, password: &str) -> String {
-    format!("redis://{user}:{password}@{}", server.address())
+/// With the user and the password in the URL.
+fn as_user(server: &RedisServer, user: &str, password: &str) -> RedisBuilder {
+    builder(&server.url_of_default_user().replace("redis://", &format!("redis://{user}:{password}@")))
 }
 
 struct Service {
@@ -99,14 +101,14 @@ async fn a_password_in_the_url_opens_the_server() {
         return;
     };
     let_in(&server, PASSWORD).await;
-    let service = Service::on(Redis::builder(url(&server, USER, PASSWORD)));
+    let service = Service::on(as_user(&server, USER, PASSWORD));
     soon(service.redis.ping()).await.expect("let in");
     service.read().await;
     assert_eq!(service.read().await, Some("redis"));
     assert_eq!(service.cache.stats().tier_failures, 0);
     command(&server, &["CONFIG", "SET", "requirepass", "hunter2"]).await; // the default user's, and the last command
-    let by_default = format!("redis://:hunter2@{}", server.address());
-    soon(Redis::new(by_default).expect("a URL").ping()).await.expect("let in");
+    let by_default = as_user(&server, "", "hunter2").build().expect("a URL");
+    soon(by_default.ping()).await.expect("let in");
 }
 
 #[tokio::test]
@@ -116,15 +118,14 @@ async fn who_is_not_let_in_is_told_so_and_nothing_else() {
         return;
     };
     let_in(&server, "another").await;
-    let address = format!("redis://{}", server.address());
+    let address = server.url_of_default_user();
     let refused = [
-        Redis::builder(url(&server, USER, PASSWORD)),
-        Redis::builder(url(&server, "nobody", PASSWORD)),
-        Redis::builder(format!("redis://:{PASSWORD}@{}", server.address())),
-        Redis::builder(&*address).credentials(|| async { Ok(Credentials::user(USER, PASSWORD)) }),
-        Redis::builder(&*address).credentials(|| async { Ok(Credentials::password(PASSWORD)) }),
-        Redis::builder(&*address)
-            .credentials(|| async { Err(format!("{USER} has no {PASSWORD} at {KEY}").into()) }),
+        as_user(&server, USER, PASSWORD),
+        as_user(&server, "nobody", PASSWORD),
+        as_user(&server, "", PASSWORD),
+        builder(&address).credentials(|| async { Ok(Credentials::user(USER, PASSWORD)) }),
+        builder(&address).credentials(|| async { Ok(Credentials::password(PASSWORD)) }),
+        builder(&address).credentials(|| async { Err(format!("{USER} has no {PASSWORD} at {KEY}").into()) }),
     ];
     // From now on the default user needs a password too.
     command(&server, &["CONFIG", "SET", "requirepass", "hunter2"]).await;
@@ -138,7 +139,7 @@ async fn who_is_not_let_in_is_told_so_and_nothing_else() {
         assert!(said.contains("TierFailed") && said.contains("TierAway"), "{said}");
         assert_silent(&format!("{shown}\n{said}"), Some(&server));
     }
-    let without = Service::on(Redis::builder(address));
+    let without = Service::on(builder(&address));
     let error = soon(without.redis.ping()).await.expect_err("not let in");
     assert!(everything_in(&error).contains("credentials"), "{error:?}");
     assert_silent(&without.everything_said().await, Some(&server));
@@ -157,7 +158,7 @@ async fn who_lacks_permissions_is_told_so_and_nothing_else() {
     {
         let user = ["ACL", "SETUSER", USER, "reset", "on", &password, "&*"];
         command(&server, &[&user[..], rights].concat()).await;
-        let service = Service::on(Redis::builder(url(&server, USER, PASSWORD)));
+        let service = Service::on(as_user(&server, USER, PASSWORD));
         let said = service.everything_said().await;
         assert!(said.contains("NOPERM"), "{said}");
         assert_silent(&said, Some(&server));
@@ -171,19 +172,12 @@ async fn the_rights_that_are_asked_for_are_enough() {
     let Some(server) = RedisServer::start_or_skip("the_rights_that_are_asked_for_are_enough").await else {
         return;
     };
-    let password = format!(">{PASSWORD}");
-    let user = ["ACL", "SETUSER", USER, "reset", "on", &password, "~n:*"];
-    let commands = "+get +mget +set +del +scan +time +ping +info +eval +evalsha +hello +client|setinfo";
-    // Before 7.2 the server does not know the last one.
-    let with_rights =
-        |commands: &str| [&user[..], &commands.split(' ').collect::<Vec<_>>()].concat().join(" ");
-    let words = with_rights(commands);
-    let answer = server.command(&words.split(' ').collect::<Vec<_>>()).await;
-    if matches!(answer, Reply::Error(_)) {
-        let words = with_rights(commands.trim_end_matches(" +client|setinfo"));
-        command(&server, &words.split(' ').collect::<Vec<_>>()).await;
-    }
-    let service = Service::on(Redis::builder(url(&server, USER, PASSWORD)));
+    // The tests' own user, which may come at all keys, comes at those of one namespace now.
+    command(&server, &["ACL", "DELUSER", rights::USER]).await;
+    let user = server.rights("~n:*");
+    let user: Vec<&str> = ["ACL", "SETUSER"].into_iter().chain(user.iter().map(String::as_str)).collect();
+    command(&server, &user).await;
+    let service = Service::on(server.builder());
     let key = KEY.to_owned();
     service.read().await;
     assert_eq!(service.read().await, Some("redis"));
@@ -205,7 +199,7 @@ async fn a_password_may_change_while_the_service_runs() {
     };
     let_in(&server, PASSWORD).await;
     let (current, asked) = (Arc::new(Mutex::new(PASSWORD)), Arc::new(AtomicUsize::new(0)));
-    let service = Service::on(Redis::builder(server.url()).lanes(2).credentials({
+    let service = Service::on(server.builder().lanes(2).credentials({
         let (current, asked) = (Arc::clone(&current), Arc::clone(&asked));
         move || {
             asked.fetch_add(1, Ordering::Relaxed);
@@ -216,7 +210,9 @@ async fn a_password_may_change_while_the_service_runs() {
     service.read().await;
     assert_eq!(service.read().await, Some("redis"));
     let before = asked.load(Ordering::Relaxed);
-    assert!((1..=2).contains(&before), "once for each connection, not {before} times");
+    // Who asks for the nodes of a cluster does it on a connection of its own.
+    let connections = 2 + usize::from(server.is_in_a_cluster());
+    assert!((1..=connections).contains(&before), "once for each connection, not {before} times");
 
     let_in(&server, "hunter2").await;
     *current.lock().expect("no panic") = "hunter2";
@@ -236,7 +232,7 @@ async fn a_service_that_learns_the_password_late_comes_back() {
     };
     let_in(&server, PASSWORD).await;
     let current = Arc::new(Mutex::new(PASSWORD));
-    let service = Service::on(Redis::builder(server.url()).lanes(2).credentials({
+    let service = Service::on(server.builder().lanes(2).credentials({
         let current = Arc::clone(&current);
         move || {
             let password = *current.lock().expect("no panic");
@@ -262,9 +258,8 @@ async fn a_callback_that_hangs_holds_nobody_up() {
         return;
     };
     let hangs = || async { std::future::pending::<Result<Credentials, BoxError>>().await };
-    let service = Service::on(
-        Redis::builder(server.url()).credentials(hangs).connect_deadline(Duration::from_millis(200)),
-    );
+    let service =
+        Service::on(server.builder().credentials(hangs).connect_deadline(Duration::from_millis(200)));
     until("it is left alone", async || {
         assert_eq!(service.read().await, None);
         service.cache.stats().tier_outages > 0
@@ -280,7 +275,7 @@ async fn a_callback_that_panics_holds_nobody_up() {
         return;
     };
     let panics = || async { panic!("the password manager is no more") };
-    let service = Service::on(Redis::builder(server.url()).credentials(panics));
+    let service = Service::on(server.builder().credentials(panics));
     for _ in 0..20 {
         assert_eq!(service.read().await, None);
     }
@@ -297,8 +292,10 @@ fn what_cannot_be_a_server_is_an_error_of_the_settings() {
         Redis::new(format!("redis://{USER}:{PASSWORD}@127.0.0.1/no-database")),
         Redis::new(format!("redis://{USER}:{PASSWORD}@")),
         Redis::new(""),
+        #[cfg(not(feature = "redis-rustls"))]
         Redis::new(format!("rediss://{USER}:{PASSWORD}@127.0.0.1")),
         Redis::new(format!("rediss://{USER}:{PASSWORD}@127.0.0.1/#insecure")),
+        Redis::new(format!("redis://{USER}:{PASSWORD}@cache.internal")),
         Redis::builder(format!("redis://{USER}:{PASSWORD}@127.0.0.1")).lanes(0).build(),
         Redis::builder(format!("redis://{USER}:{PASSWORD}@127.0.0.1")).deadline(Duration::ZERO).build(),
         Redis::builder(format!("redis://{USER}:{PASSWORD}@127.0.0.1"))
@@ -309,7 +306,7 @@ fn what_cannot_be_a_server_is_an_error_of_the_settings() {
         let error = wrong.err().unwrap_or_else(|| panic!("number {at} is accepted"));
         assert_eq!(error.kind(), ErrorKind::Settings, "number {at}: {error}");
         assert_silent(
-            &everything_in(&error).replace("`redis://host:6379/0`", "").replace("`redis://`", ""),
+            &everything_in(&error).replace("`redis://host:6379/0`", "").replace("`rediss://`", ""),
             None,
         );
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use larder::tier::redis::Namespace;
 use larder::tier::{Filled, Lease};
-use larder::{Entry, Redis, Tier, Timestamp};
+use larder::{Entry, Tier, Timestamp};
 use process::{Job, NAMESPACE, count, run, start, value, wait_until};
 use support::redis_server::RedisServer;
 use support::resp::Reply;
@@ -157,7 +157,7 @@ async fn overlapping_batches_load_every_key_once() {
 const BY_HAND: u64 = 9_999;
 
 async fn tier(server: &RedisServer) -> Namespace<u64> {
-    Redis::new(server.url()).expect("a URL").namespace(NAMESPACE)
+    server.redis().namespace(NAMESPACE)
 }
 
 /// The lease that stands in the key's slot, as its holder knows it.

@@ -4,15 +4,15 @@ mod support;
 
 use std::time::Duration;
 
+use larder::load_fn;
 use larder::testing::tier_contract;
 use larder::tier::redis::Namespace;
-use larder::{Redis, load_fn};
 use support::redis_server::RedisServer;
 
 #[tokio::test]
 async fn it_keeps_the_contract_of_a_tier() {
     let Some(server) = RedisServer::start_or_skip("it_keeps_the_contract_of_a_tier").await else { return };
-    let redis = Redis::new(server.url()).expect("a URL");
+    let redis = server.redis();
     let number = std::cell::Cell::new(0);
     let make = async || -> Namespace<String> {
         number.set(number.get() + 1);
@@ -27,7 +27,7 @@ async fn what_one_process_loads_another_finds() {
         return;
     };
     let cache = || {
-        let redis = Redis::new(server.url()).expect("a URL");
+        let redis = server.redis();
         larder::read_through(load_fn(|key: u64| async move { Ok::<_, std::io::Error>(Some(key * 10)) }))
             .tier(redis.namespace("n"))
             .ttl(Duration::from_secs(60))

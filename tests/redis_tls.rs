@@ -37,7 +37,9 @@ async fn is_refused(builder: RedisBuilder, words: &str) {
 
 #[tokio::test]
 async fn copies_are_shared_over_tls() {
-    let Some(server) = TlsServer::start_or_skip("copies_are_shared_over_tls", Shown::Good).await else { return };
+    let Some(server) = TlsServer::start_or_skip("copies_are_shared_over_tls", Shown::Good).await else {
+        return;
+    };
     let process = || {
         let redis = trusting(&server).build().expect("settings");
         cache_aside(numbers(100)).tier(redis.namespace("n")).ttl(MINUTE).build().expect("complete")

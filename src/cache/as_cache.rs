@@ -8,7 +8,7 @@ use crate::bounds::{Key, Value};
 use crate::engine::{Leftovers, Local, ReadOptions, Served, WriteOptions, Written};
 use crate::error::Result;
 use crate::event::Stats;
-use crate::tier::Lookup;
+use crate::tier::{Lookup, Scope};
 
 impl<K: Key, V: Value> Cache<K, V> for LayeredCache<K, V> {
     fn get_with<'a>(&'a self, key: &'a K, options: ReadOptions) -> Answer<'a, V> {
@@ -63,6 +63,10 @@ impl<K: Key, V: Value> Cache<K, V> for LayeredCache<K, V> {
 
     fn clear(&self) -> Reply<'_, ()> {
         Box::pin(self.clear())
+    }
+
+    fn clear_where<'a>(&'a self, scope: &'a Scope<K>) -> Reply<'a, ()> {
+        Box::pin(self.clear_where(scope))
     }
 
     fn stats(&self) -> Stats {

@@ -10,12 +10,13 @@ use crate::consistency::Consistency;
 use crate::engine::{Engine, Setup};
 use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::event::{Events, Observer};
-use crate::levels::{Bottom, Context, Level, Levels, Owed};
+use crate::levels::{Bottom, Context, Level, Levels, Owed, Quota};
 use crate::lifetime::Lifetime;
 use crate::store::{Entries, EntryLoader, Loader, Store};
 use crate::strategy::{
     CopiesOnly, ReadOnly, ReadStrategy, ReadThrough, RefreshAhead, WriteAround, WriteStrategy, WriteThrough,
 };
+use crate::tenant::OfTenant;
 use crate::tier::{Host, Tier};
 use crate::time::{Clock, SystemClock};
 
@@ -87,6 +88,7 @@ pub struct Builder<K, V> {
     jitter: f64,
     consistency: Consistency,
     local_ttl: Duration,
+    quota: Option<Quota<K>>,
     sole_writer: bool,
     load_deadline: Duration,
     write_deadline: Duration,
@@ -127,6 +129,7 @@ impl<K: Key, V: Value> Builder<K, V> {
             jitter: JITTER,
             consistency: Consistency::default(),
             local_ttl: LOCAL_TTL,
+            quota: None,
             sole_writer: false,
             load_deadline: LOAD_DEADLINE,
             write_deadline: WRITE_DEADLINE,
@@ -206,6 +209,22 @@ impl<K: Key, V: Value> Builder<K, V> {
     /// second.
     pub fn local_ttl(self, ttl: Duration) -> Self {
         Self { local_ttl: ttl, ..self }
+    }
+
+    /// How many copies one tenant has at the most. What is above goes to its readers only, and counts as
+    /// [`over_quota`](crate::Stats::over_quota). For caches whose keys are [`TenantKey`](crate::TenantKey)s. Default: as
+    /// many as there is room for.
+    ///
+    /// Counted are the keys of which a load or a write of this process has had a copy kept, each until the copy's life
+    /// ends or it is dropped; one that a tier has evicted counts until then. Each process counts for itself: in a
+    /// shared tier a tenant has so many copies from each of them at the most. What other processes have kept there, and
+    /// a tier of this one takes over, is not counted, and leaves after the [`local_ttl`](Self::local_ttl). It takes some
+    /// 40 bytes for each copy.
+    pub fn tenant_quota(self, copies: usize) -> Self
+    where
+        K: OfTenant,
+    {
+        Self { quota: Some(Quota::of(copies)), ..self }
     }
 
     /// Promises that no other process writes what this cache keeps. With a shared tier,
@@ -298,7 +317,8 @@ impl<K: Key, V: Value> Builder<K, V> {
             local_ttl: self.local_ttl,
             events: Arc::new(Events::new(Arc::clone(&name), self.observer)),
         });
-        let bottom: Box<dyn Levels<K, V>> = Box::new(Bottom(Arc::clone(&context)));
+        let bottom: Box<dyn Levels<K, V>> =
+            Box::new(Bottom { context: Arc::clone(&context), quota: self.quota });
         let ground = Ground { context: Arc::clone(&context), owed: Arc::new(Owed::new()) };
         let levels = self.tiers.into_iter().rev().try_fold(bottom, |below, lay| lay(below, &ground));
         let levels = levels.map_err(|error| error.at(&name, Operation::Build))?;
@@ -352,6 +372,9 @@ impl<K: Key, V: Value> Builder<K, V> {
         }
         if self.max_batch == 0 {
             wrong.push("`max_batch` is zero: nothing could ever be asked for".to_owned());
+        }
+        if self.quota.as_ref().is_some_and(Quota::is_zero) {
+            wrong.push("`tenant_quota` is zero: nothing could ever be kept".to_owned());
         }
         let names = |shared: bool| {
             let names = self.tier_names.iter().filter(move |(_, is_shared)| *is_shared == shared);

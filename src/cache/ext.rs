@@ -8,9 +8,10 @@ use super::{Answer, BoxLoad, BoxLoadMany, BoxWrite, Cache};
 use crate::bounds::{Key, Value};
 use crate::engine::{Local, ReadOptions, Written};
 use crate::error::{Error, ErrorKind, Result, StoreError};
-use crate::tier::Lookup;
+use crate::tenant::{OfTenant, Tenant};
+use crate::tier::{Lookup, Scope};
 
-/// `get_or_load`, `update` and `write` for every [`Cache`]. [`LayeredCache`](super::LayeredCache) has them as methods
+/// `get_or_load`, `update`, `write` and others for every [`Cache`]. [`LayeredCache`](super::LayeredCache) has them as methods
 /// of its own; for an `Arc<dyn Cache<K, V>>` bring this trait into scope.
 pub trait CacheExt<K: Key, V: Value>: Cache<K, V> {
     /// A copy, or else what `load` says, which is kept. Of many who ask for one key, one loads.
@@ -95,6 +96,15 @@ pub trait CacheExt<K: Key, V: Value>: Cache<K, V> {
         F: FnOnce(Option<V>) -> Option<V> + Send + 'a,
     {
         self.update_boxed(key, Box::new(change))
+    }
+
+    /// Drops all copies of one tenant. For caches whose keys are [`TenantKey`](crate::TenantKey)s.
+    fn clear_tenant(&self, tenant: &Tenant<K::Id>) -> impl Future<Output = Result<()>> + Send
+    where
+        K: OfTenant,
+    {
+        let scope = Scope::of(tenant);
+        async move { self.clear_where(&scope).await }
     }
 
     /// Runs a write of your own, and drops the copies of `keys` after it.

@@ -17,7 +17,8 @@ use crate::error::{Error, Operation, Result, StoreError};
 use crate::event::Stats;
 use crate::levels::Load;
 use crate::strategy::{ReadStrategy, WriteStrategy};
-use crate::tier::Lookup;
+use crate::tenant::{OfTenant, Tenant};
+use crate::tier::{Lookup, Scope};
 
 /// A cache of tiers above a store, made by a [`Builder`](super::Builder). Clones are handles of the same cache.
 ///
@@ -331,6 +332,26 @@ impl<K: Key, V: Value> LayeredCache<K, V> {
     /// A tier failed: it may still serve older values, at most for their ttl.
     pub async fn clear(&self) -> Result<()> {
         self.engine().clear().await.map_err(|error| self.at(error, Operation::Clear))
+    }
+
+    /// Drops all copies of one tenant, and of no other. For caches whose keys are
+    /// [`TenantKey`](crate::TenantKey)s.
+    ///
+    /// A read of the tenant's that starts after this has been answered sees nothing older. Loads of other tenants that
+    /// are under way may have to go without being kept.
+    ///
+    /// # Errors
+    ///
+    /// As [`invalidate`](Self::invalidate): the tenant's copies are dropped later, and not read by this process before.
+    pub async fn clear_tenant(&self, tenant: &Tenant<K::Id>) -> Result<()>
+    where
+        K: OfTenant,
+    {
+        self.clear_where(&Scope::of(tenant)).await
+    }
+
+    pub(super) async fn clear_where(&self, scope: &Scope<K>) -> Result<()> {
+        self.engine().clear_where(scope).await.map_err(|error| self.at(error, Operation::Clear))
     }
 
     /// What has happened so far.

@@ -20,7 +20,7 @@ use crate::bounds::{Key, Value};
 use crate::engine::{Leftovers, Local, ReadOptions, Served, WriteOptions, Written};
 use crate::error::{Error, ErrorKind, Outcome, Result, StoreError};
 use crate::event::Stats;
-use crate::tier::Lookup;
+use crate::tier::{Lookup, Scope};
 
 pub use answer::Answer;
 pub use builder::{
@@ -157,6 +157,11 @@ pub trait Cache<K: Key, V: Value>: Send + Sync + 'static {
     /// Drops all copies.
     fn clear(&self) -> Reply<'_, ()> {
         unsupported("clear")
+    }
+
+    /// What [`CacheExt::clear_tenant`] calls: drops the copies of the keys in `scope`. Unless overridden, all.
+    fn clear_where<'a>(&'a self, _scope: &'a Scope<K>) -> Reply<'a, ()> {
+        self.clear()
     }
 
     /// What has happened so far.

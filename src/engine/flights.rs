@@ -140,6 +140,11 @@ impl<K: Key, V: Value> Flights<K, V> {
         self.shards.iter().for_each(|shard| shard.lock().clear());
     }
 
+    /// The same for the keys of which `is_meant` is true.
+    pub(crate) fn overtake_where(&self, is_meant: impl Fn(&K) -> bool) {
+        self.shards.iter().for_each(|shard| shard.lock().retain(|key, _| !is_meant(key)));
+    }
+
     fn remove(&self, key: &K, id: FlightId) {
         let mut shard = self.shard(key).lock();
         if shard.get(key).is_some_and(|flight| flight.ticket.id == id) {

@@ -31,7 +31,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Events, Stats};
 use crate::levels::{Context, Levels, Owed};
 use crate::store::{EntryLoader, Store};
-use crate::tier::Lookup;
+use crate::tier::{Lookup, Scope};
 use crate::time::Timestamp;
 
 use back_off::BackOff;
@@ -230,6 +230,19 @@ impl<K: Key, V: Value> Engine<K, V> {
         .await
     }
 
+    /// Drops the copies of the keys in `scope`; loads of them under way answer who waits for them, and are not kept.
+    ///
+    /// # Errors
+    ///
+    /// As [`invalidate`](Self::invalidate).
+    pub async fn clear_where(&self, scope: &Scope<K>) -> Result<()> {
+        let (engine, scope) = (self.clone(), scope.clone());
+        self.run_now_or_as_task(async move {
+            engine.drop_copies_where(&scope).await.inspect_err(|_| engine.owe_where(&scope))
+        })
+        .await
+    }
+
     /// # Errors
     ///
     /// Other processes may write between this one's reading of a key and its saving.
@@ -284,6 +297,13 @@ impl<K: Key, V: Value> Engine<K, V> {
     async fn drop_copies(&self, keys: &[K]) -> Result<()> {
         let dropped = self.0.setup.levels.invalidate(keys).await;
         self.dropped(keys, dropped)
+    }
+
+    /// The same for the keys in `scope`.
+    async fn drop_copies_where(&self, scope: &Scope<K>) -> Result<()> {
+        let dropped = self.0.setup.levels.clear_where(scope).await;
+        self.0.flights.overtake_where(|key| scope.holds(key));
+        dropped
     }
 
     fn dropped(&self, keys: &[K], dropped: Result<()>) -> Result<()> {

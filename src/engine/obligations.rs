@@ -14,6 +14,7 @@ use super::background::Duty;
 use crate::bounds::{Key, Value};
 use crate::event::Event;
 use crate::levels::Debt;
+use crate::tier::Scope;
 use crate::time;
 
 /// The pauses between tries: the first, and the longest.
@@ -33,6 +34,13 @@ impl<K: Key, V: Value> Engine<K, V> {
     /// The same for all copies.
     pub(super) fn owe_everything(&self) {
         self.0.setup.owed.owe_everything();
+        self.events().emit(&Event::Owed { keys: 1 });
+        self.see_to_payment();
+    }
+
+    /// The same for the copies of the keys in `scope`.
+    pub(super) fn owe_where(&self, scope: &Scope<K>) {
+        self.0.setup.owed.owe_where(scope);
         self.events().emit(&Event::Owed { keys: 1 });
         self.see_to_payment();
     }
@@ -106,6 +114,7 @@ impl<K: Key, V: Value> Payer<K, V> {
                 let keys: Vec<K> = keys.iter().map(|(key, _)| key.clone()).collect();
                 (engine.drop_copies(&keys).await.is_ok(), keys.len())
             }
+            Debt::Scope(scope, _) => (engine.drop_copies_where(scope).await.is_ok(), 1),
             Debt::Everything(_) => {
                 let cleared = engine.0.setup.levels.clear().await.is_ok();
                 engine.0.flights.overtake_all();

@@ -15,9 +15,11 @@ use tokio::time::Instant;
 use super::flights::{Arrival, Boarding, Flights, Leader, Manner};
 use super::key_locks::KeyLocks;
 use crate::entry::Entry;
+use crate::error::Result;
 use crate::levels::Found;
 use crate::sync::Mutex;
-use crate::tier::{Acquired, Fenced, Filled, Hold, LocalMap, Purpose, Stored, Tier};
+use crate::tenant::{Tenant, TenantKey};
+use crate::tier::{Acquired, Fenced, Filled, Hold, LocalMap, Purpose, Scope, Stored, Tier};
 use crate::time::{Timestamp, from_now};
 
 /// How many schedules each test tries.
@@ -132,44 +134,57 @@ fn a_leader_that_goes_away_leaves_the_lead() {
 #[derive(Default)]
 struct Plain(Mutex<Option<Stored<u64>>>);
 
-impl LocalMap<u64, u64> for Plain {
-    fn get(&self, _key: &u64) -> Option<Stored<u64>> {
+impl LocalMap<Key, u64> for Plain {
+    fn get(&self, _key: &Key) -> Option<Stored<u64>> {
         self.0.lock().clone()
     }
-    fn put(&self, _key: u64, stored: Stored<u64>) {
+    fn put(&self, _key: Key, stored: Stored<u64>) {
         *self.0.lock() = Some(stored);
     }
-    fn remove(&self, _key: &u64) {
+    fn remove(&self, _key: &Key) {
         *self.0.lock() = None;
     }
     fn clear(&self) {
         *self.0.lock() = None;
+    }
+    fn clear_where(&self, scope: &Scope<Key>) -> bool {
+        if scope.holds(&key()) {
+            self.clear();
+        }
+        true
     }
     fn len(&self) -> u64 {
         u64::from(self.0.lock().is_some())
     }
 }
 
-type Tier1 = Fenced<u64, u64, Plain>;
+type Key = TenantKey<u64, u64>;
+
+/// The only one.
+fn key() -> Key {
+    Tenant::of(1).key(1)
+}
+
+type Tier1 = Fenced<Key, u64, Plain>;
 
 /// Reads as a level does: a lease, then the store, then the fill.
 fn read(tier: &Tier1, store: &AtomicU64) {
     block_on(async {
-        if let Ok(Acquired::Granted(lease, _)) = tier.acquire(&1, Purpose::Fill).await {
+        if let Ok(Acquired::Granted(lease, _)) = tier.acquire(&key(), Purpose::Fill).await {
             let value = store.load(Ordering::SeqCst);
-            _ = tier.fill(&1, lease, &entry(value)).await;
+            _ = tier.fill(&key(), lease, &entry(value)).await;
         }
     });
 }
 
 /// When all is quiet, a copy says what the store says.
 fn assert_quiet(tier: &Tier1, store: &AtomicU64) {
-    if let Some(copy) = tier.local(&1) {
+    if let Some(copy) = tier.local(&key()) {
         assert_eq!(copy.value(), Some(&store.load(Ordering::SeqCst)), "a stale copy was left behind");
     }
 }
 
-fn explore_fence(make: fn() -> Tier1) {
+fn explore_fence(make: fn() -> Tier1, drop: fn(&Tier1) -> Result<()>) {
     shuttle::check_random(
         move || {
             let (tier, store) = (Arc::new(make()), Arc::new(AtomicU64::new(0)));
@@ -181,7 +196,7 @@ fn explore_fence(make: fn() -> Tier1) {
                 let (tier, store) = (Arc::clone(&tier), Arc::clone(&store));
                 Box::new(move || {
                     store.store(value, Ordering::SeqCst);
-                    block_on(tier.invalidate_many(&[1])).expect("memory works");
+                    drop(&tier).expect("memory works");
                 }) as Box<dyn FnOnce() + Send>
             };
             spawn_all(vec![reader(), writer(1), reader(), writer(2)]);
@@ -191,16 +206,29 @@ fn explore_fence(make: fn() -> Tier1) {
     );
 }
 
+fn invalidate(tier: &Tier1) -> Result<()> {
+    block_on(tier.invalidate_many(&[key()]))
+}
+
+fn clear_tenant(tier: &Tier1) -> Result<()> {
+    block_on(tier.clear_where(&Scope::of(key().tenant())))
+}
+
 #[test]
 fn a_fill_that_a_write_overtook_is_refused() {
-    explore_fence(|| Fenced::new("plain", Plain::default()));
+    explore_fence(|| Fenced::new("plain", Plain::default()), invalidate);
+}
+
+#[test]
+fn a_fill_that_the_clear_of_its_tenant_overtook_is_refused() {
+    explore_fence(|| Fenced::new("plain", Plain::default()), clear_tenant);
 }
 
 #[cfg(feature = "testing")]
 #[test]
 #[should_panic(expected = "a stale copy was left behind")]
 fn without_the_fence_a_schedule_is_found_that_leaves_a_stale_copy() {
-    explore_fence(|| Fenced::new("plain", Plain::default()).without_fence());
+    explore_fence(|| Fenced::new("plain", Plain::default()).without_fence(), invalidate);
 }
 
 /// Writers that publish under holds, one that only invalidates, a reader: nobody leaves a stale copy.
@@ -217,9 +245,9 @@ fn only_a_sole_writer_publishes() {
                 Box::new(move || {
                     block_on(async {
                         let hold = Hold::unique();
-                        tier.hold_many(&[1], hold, Duration::from_secs(60)).await.expect("memory works");
+                        tier.hold_many(&[key()], hold, Duration::from_secs(60)).await.expect("memory works");
                         store.store(value, Ordering::SeqCst);
-                        if let Ok(Filled::Stored) = tier.publish(&1, hold, &entry(value)).await {
+                        if let Ok(Filled::Stored) = tier.publish(&key(), hold, &entry(value)).await {
                             count.fetch_add(1, Ordering::SeqCst);
                         }
                     });
@@ -230,7 +258,7 @@ fn only_a_sole_writer_publishes() {
             let (other_tier, other_store) = (Arc::clone(&tier), Arc::clone(&store));
             let other = Box::new(move || {
                 other_store.store(3, Ordering::SeqCst);
-                block_on(other_tier.invalidate_many(&[1])).expect("memory works");
+                block_on(other_tier.invalidate_many(&[key()])).expect("memory works");
             });
             spawn_all(vec![publisher(1), reader, publisher(2), other]);
             assert_quiet(&tier, &store);

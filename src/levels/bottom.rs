@@ -1,41 +1,46 @@
 //! Below all tiers: asks the loader, and dates its answers once for every level above.
 
 use std::panic::AssertUnwindSafe;
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
 
-use super::{Answers, Context, Found, Levels, Question, Search};
+use super::{Answers, Context, Found, Levels, Question, Quota, Search};
 use crate::bounds::{Key, Value};
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result, StoreError};
 use crate::event::Event;
 use crate::store::{Finding, LoadRequest, Loaded};
-use crate::tier::{Hold, Lookup};
+use crate::tier::{Hold, Lookup, Scope};
 use crate::time::Timestamp;
 
 /// Where a search ends.
-pub(crate) struct Bottom(pub(crate) Arc<Context>);
+pub(crate) struct Bottom<K> {
+    pub(crate) context: Arc<Context>,
+    pub(crate) quota: Option<Quota<K>>,
+}
 
-impl Bottom {
+impl<K: Key> Bottom<K> {
     /// Asks for a batch. When there is no answer at all, every question gets the same error.
-    async fn ask<K: Key, V: Value>(
+    async fn ask<V: Value>(
         &self,
         questions: &[Question<K, V>],
         search: &Search<'_, K, V>,
     ) -> Vec<Result<Found<V>>> {
         // Taken before the load: an answer is as old as its question.
-        let as_of = self.0.clock.now();
-        let covered: Vec<_> = questions.iter().map(|question| self.0.covered(&question.place)).collect();
+        let as_of = self.context.clock.now();
+        let covered: Vec<_> =
+            questions.iter().map(|question| self.context.covered(&question.place)).collect();
         match load(questions, search).await {
             Ok(answers) => answers
                 .into_iter()
                 .zip(questions.iter().zip(covered))
                 .map(|(answer, (question, covers))| {
                     let entry = self.date(answer, question.previous.as_ref(), as_of, search.ttl)?;
-                    let keep = entry.expires_at() > as_of;
+                    let keep = self.may_keep(&question.key, &entry, as_of);
                     Ok(Found { entry, tier: None, keep, covers })
                 })
                 .collect(),
@@ -57,7 +62,29 @@ impl Bottom {
             (Finding::NotModified, Some(previous)) => previous.value().cloned(),
             (Finding::NotModified, None) => return Err(nothing_to_keep()),
         };
-        Ok(self.0.date(value, as_of, own.or(ttl)))
+        Ok(self.context.date(value, as_of, own.or(ttl)))
+    }
+
+    /// Whether there is anything to keep, and the key's tenant has room for it. Where not, no level above keeps it
+    /// either, and a copy that it was to replace is dropped.
+    fn may_keep<V: Value>(&self, key: &K, entry: &Entry<V>, now: Timestamp) -> bool {
+        let ends = entry.expires_at();
+        let Some(quota) = &self.quota else { return ends > now };
+        if ends <= now {
+            quota.forget(slice::from_ref(key));
+            return false;
+        }
+        let admitted = quota.admits(key, ends, now);
+        if !admitted {
+            self.context.events.emit(&Event::OverQuota);
+        }
+        admitted
+    }
+
+    fn dropped(&self, keys: &[K]) {
+        if let Some(quota) = &self.quota {
+            quota.forget(keys);
+        }
     }
 }
 
@@ -93,7 +120,7 @@ fn nothing_to_keep() -> Error {
 }
 
 #[async_trait]
-impl<K: Key, V: Value> Levels<K, V> for Bottom {
+impl<K: Key, V: Value> Levels<K, V> for Bottom<K> {
     fn local(&self, _key: &K) -> Option<Entry<V>> {
         None
     }
@@ -116,11 +143,11 @@ impl<K: Key, V: Value> Levels<K, V> for Bottom {
 
     async fn find(&self, questions: Vec<Question<K, V>>, search: &Search<'_, K, V>) -> Vec<Result<Found<V>>> {
         let mut answers = Vec::with_capacity(questions.len());
-        for batch in questions.chunks(self.0.batch) {
+        for batch in questions.chunks(self.context.batch) {
             answers.extend(self.ask(batch, search).await);
         }
         for answer in &answers {
-            self.0.events.emit(&match answer {
+            self.context.events.emit(&match answer {
                 Ok(_) => Event::Loaded,
                 Err(error) => Event::LoadFailed { error },
             });
@@ -128,25 +155,40 @@ impl<K: Key, V: Value> Levels<K, V> for Bottom {
         answers
     }
 
-    async fn invalidate(&self, _keys: &[K]) -> Result<()> {
+    async fn invalidate(&self, keys: &[K]) -> Result<()> {
+        self.dropped(keys);
         Ok(())
     }
 
-    fn invalidate_now(&self, _keys: &[K]) {}
+    fn invalidate_now(&self, keys: &[K]) {
+        self.dropped(keys);
+    }
 
-    async fn hold(&self, _keys: &[K], _hold: Hold, _lifetime: Duration) -> Result<()> {
+    async fn hold(&self, keys: &[K], _hold: Hold, _lifetime: Duration) -> Result<()> {
+        self.dropped(keys);
         Ok(())
     }
 
-    async fn release(&self, _keys: &[K], _hold: Hold) -> Result<()> {
+    async fn release(&self, keys: &[K], _hold: Hold) -> Result<()> {
+        self.dropped(keys);
         Ok(())
     }
 
-    async fn publish(&self, _key: &K, _hold: Hold, _entry: &Entry<V>) -> Result<bool> {
-        Ok(true)
+    async fn publish(&self, key: &K, _hold: Hold, entry: &Entry<V>) -> Result<bool> {
+        Ok(self.may_keep(key, entry, self.context.clock.now()))
     }
 
     async fn clear(&self) -> Result<()> {
+        if let Some(quota) = &self.quota {
+            quota.forget_all();
+        }
+        Ok(())
+    }
+
+    async fn clear_where(&self, scope: &Scope<K>) -> Result<()> {
+        if let Some(quota) = &self.quota {
+            quota.forget_where(scope);
+        }
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use crate::entry::{Entry, Freshness};
 use crate::error::Result;
 use crate::event::Event;
 use crate::sync::{AtomicBool, Ordering};
-use crate::tier::{Acquired, Filled, Hold, Lease, Lookup, Purpose, Tier};
+use crate::tier::{Acquired, Filled, Hold, Lease, Lookup, Purpose, Scope, Tier};
 use crate::time::{self, Timestamp};
 
 /// After a failed load a tier need not be asked for a lease again for this long.
@@ -575,6 +575,11 @@ impl<K: Key, V: Value, T: Tier<K, V>> Levels<K, V> for Level<T, K, V> {
     async fn clear(&self) -> Result<()> {
         let below = self.below.clear().await;
         self.dropped(self.tier.clear().await).and(below)
+    }
+
+    async fn clear_where(&self, scope: &Scope<K>) -> Result<()> {
+        let below = self.below.clear_where(scope).await;
+        self.dropped(self.tier.clear_where(scope).await).and(below)
     }
 
     async fn close(&self) -> Result<()> {

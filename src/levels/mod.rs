@@ -12,6 +12,7 @@
 mod bottom;
 mod level;
 mod owed;
+mod quota;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,12 +28,13 @@ use crate::event::Events;
 use crate::lifetime::Lifetime;
 use crate::store::{EntryLoader, LoadRequest, Loaded};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
-use crate::tier::{Hold, Lookup};
+use crate::tier::{Hold, Lookup, Scope};
 use crate::time::{Clock, Timestamp};
 
 pub(crate) use bottom::Bottom;
 pub(crate) use level::Level;
 pub(crate) use owed::{Debt, Owed};
+pub(crate) use quota::Quota;
 
 /// One key to search for.
 pub(crate) struct Question<K, V> {
@@ -140,6 +142,9 @@ pub(crate) trait Levels<K: Key, V: Value>: Send + Sync + 'static {
 
     /// Drops every copy.
     async fn clear(&self) -> Result<()>;
+
+    /// Drops every copy of the keys in `scope`, lowest tier first.
+    async fn clear_where(&self, scope: &Scope<K>) -> Result<()>;
 
     /// Lets go of what the tiers hold open.
     async fn close(&self) -> Result<()>;

@@ -8,9 +8,12 @@ use foldhash::quality::RandomState;
 use parking_lot::Mutex;
 
 use crate::sync::{AtomicU64, Ordering};
+use crate::tier::Scope;
 
 /// How many keys are remembered; with more, every copy of the cache is owed.
 const MOST: usize = 10_000;
+/// How many scopes; each is looked through on every read of what is not owed by key.
+const MOST_SCOPES: usize = 100;
 
 /// What a cache owes its shared tier.
 #[derive(Debug)]
@@ -25,32 +28,46 @@ struct Debts<K> {
     /// The number of the last debt. A key that is owed anew while it is being paid stays owed.
     last: u64,
     keys: HashMap<K, u64, RandomState>,
+    scopes: Vec<(Scope<K>, u64)>,
     everything: Option<u64>,
 }
 
 /// What is to be dropped.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Debt<K> {
     Keys(Vec<(K, u64)>),
+    Scope(Scope<K>, u64),
     Everything(u64),
 }
 
 impl<K: Clone + Eq + Hash> Owed<K> {
     pub(crate) fn new() -> Self {
         let keys = HashMap::with_hasher(RandomState::default());
-        Self { count: AtomicU64::new(0), debts: Mutex::new(Debts { last: 0, keys, everything: None }) }
+        let debts = Debts { last: 0, keys, scopes: Vec::new(), everything: None };
+        Self { count: AtomicU64::new(0), debts: Mutex::new(debts) }
     }
 
     /// Adds `keys`; the newest word on a key counts.
     pub(crate) fn owe(&self, keys: &[K]) {
         let mut debts = self.debts.lock();
-        debts.last += 1;
-        let number = debts.last;
+        let number = debts.next();
         if debts.everything.is_some() || debts.keys.len() + keys.len() > MOST {
-            debts.everything = Some(number);
-            debts.keys.clear();
+            debts.all(number);
         } else {
             debts.keys.extend(keys.iter().map(|key| (key.clone(), number)));
+        }
+        self.recount(&debts);
+    }
+
+    /// Adds the copies of the keys in `scope`.
+    pub(crate) fn owe_where(&self, scope: &Scope<K>) {
+        let mut debts = self.debts.lock();
+        let number = debts.next();
+        debts.scopes.retain(|(owed, _)| !owed.is(scope));
+        if debts.everything.is_some() || debts.scopes.len() == MOST_SCOPES {
+            debts.all(number);
+        } else {
+            debts.scopes.push((scope.clone(), number));
         }
         self.recount(&debts);
     }
@@ -58,9 +75,8 @@ impl<K: Clone + Eq + Hash> Owed<K> {
     /// Adds every copy there is.
     pub(crate) fn owe_everything(&self) {
         let mut debts = self.debts.lock();
-        debts.last += 1;
-        debts.everything = Some(debts.last);
-        debts.keys.clear();
+        let number = debts.next();
+        debts.all(number);
         self.recount(&debts);
     }
 
@@ -68,11 +84,13 @@ impl<K: Clone + Eq + Hash> Owed<K> {
     pub(crate) fn has(&self, key: &K) -> bool {
         self.count.load(Ordering::Acquire) > 0 && {
             let debts = self.debts.lock();
-            debts.everything.is_some() || debts.keys.contains_key(key)
+            debts.everything.is_some()
+                || debts.keys.contains_key(key)
+                || debts.scopes.iter().any(|(scope, _)| scope.holds(key))
         }
     }
 
-    /// How many keys are owed; everything counts as one.
+    /// How many keys are owed; a scope counts as one, and so does everything.
     pub(crate) fn len(&self) -> usize {
         usize::try_from(self.count.load(Ordering::Acquire)).unwrap_or(usize::MAX)
     }
@@ -80,13 +98,14 @@ impl<K: Clone + Eq + Hash> Owed<K> {
     /// The next `most` debts.
     pub(crate) fn next(&self, most: usize) -> Option<Debt<K>> {
         let debts = self.debts.lock();
-        match debts.everything {
-            Some(number) => Some(Debt::Everything(number)),
-            None if debts.keys.is_empty() => None,
-            None => Some(Debt::Keys(
-                debts.keys.iter().take(most).map(|(key, number)| (key.clone(), *number)).collect(),
-            )),
+        if let Some(number) = debts.everything {
+            return Some(Debt::Everything(number));
         }
+        if let Some((scope, number)) = debts.scopes.first() {
+            return Some(Debt::Scope(scope.clone(), *number));
+        }
+        let keys: Vec<_> = debts.keys.iter().take(most).map(|(key, number)| (key.clone(), *number)).collect();
+        (!keys.is_empty()).then_some(Debt::Keys(keys))
     }
 
     /// What `debt` was is done, unless it has been owed anew since.
@@ -95,6 +114,7 @@ impl<K: Clone + Eq + Hash> Owed<K> {
         match debt {
             Debt::Everything(number) if debts.everything == Some(number) => debts.everything = None,
             Debt::Everything(_) => {}
+            Debt::Scope(_, number) => debts.scopes.retain(|(_, owed)| *owed != number),
             Debt::Keys(keys) => {
                 for (key, number) in keys {
                     if debts.keys.get(&key) == Some(&number) {
@@ -107,14 +127,29 @@ impl<K: Clone + Eq + Hash> Owed<K> {
     }
 
     fn recount(&self, debts: &Debts<K>) {
-        let count = debts.keys.len() + usize::from(debts.everything.is_some());
+        let count = debts.keys.len() + debts.scopes.len() + usize::from(debts.everything.is_some());
         self.count.store(count as u64, Ordering::Release);
+    }
+}
+
+impl<K> Debts<K> {
+    /// The number of a new debt.
+    fn next(&mut self) -> u64 {
+        self.last += 1;
+        self.last
+    }
+
+    fn all(&mut self, number: u64) {
+        self.everything = Some(number);
+        self.keys.clear();
+        self.scopes.clear();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tenant::{Tenant, TenantKey};
 
     #[test]
     fn what_is_owed_is_known_until_it_is_paid() {
@@ -136,6 +171,26 @@ mod tests {
         let debt = owed.next(10).expect("everything");
         assert!(matches!(debt, Debt::Everything(_)));
         owed.paid(debt);
-        assert_eq!(owed.next(10), None);
+        assert!(owed.next(10).is_none());
+    }
+
+    #[test]
+    fn a_tenant_is_owed_without_the_others() {
+        let (one, other) = (Tenant::of("1"), Tenant::of("11"));
+        let owed: Owed<TenantKey<&str, u64>> = Owed::new();
+        owed.owe_where(&Scope::of(&one));
+        assert!(owed.has(&one.key(7)) && !owed.has(&other.key(7)));
+        let debt = owed.next(10).expect("a tenant");
+        owed.owe_where(&Scope::of(&one));
+        assert_eq!(owed.len(), 1, "the same tenant is owed once");
+        owed.paid(debt);
+        assert!(owed.has(&one.key(7)), "owed anew while it was being paid");
+    }
+
+    #[test]
+    fn too_many_tenants_become_everything() {
+        let owed: Owed<TenantKey<usize, u64>> = Owed::new();
+        (0..=MOST_SCOPES).for_each(|tenant| owed.owe_where(&Scope::of(&Tenant::of(tenant))));
+        assert!(owed.has(&Tenant::of(usize::MAX).key(7)));
     }
 }

@@ -12,7 +12,7 @@ use crate::bounds::{Key, Value};
 use crate::entry::Entry;
 use crate::error::{Error, Result, StoreError};
 use crate::store::{Change, Loader, Saved, Store};
-use crate::tier::{Acquired, Filled, Hold, Host, Lease, Purpose, Tier};
+use crate::tier::{Acquired, Filled, Hold, Host, Lease, Purpose, Scope, Tier};
 
 /// A tier or a store with faults: it does what the one inside does, unless told to fail or to take its time.
 #[derive(Clone, Debug)]
@@ -189,6 +189,11 @@ impl<K: Key, V: Value, T: Tier<K, V>> Tier<K, V> for Faulty<T> {
     async fn clear(&self) -> Result<()> {
         self.faults.strike_tier().await?;
         self.inner.clear().await
+    }
+
+    async fn clear_where(&self, scope: &Scope<K>) -> Result<()> {
+        self.faults.strike_tier().await?;
+        self.inner.clear_where(scope).await
     }
 
     async fn close(&self) -> Result<()> {

@@ -13,7 +13,7 @@ use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::tier::slot::{Command, Effect, Kept, LAST, Life, Millis, Reply, Slot, Token, step};
-use crate::tier::{Acquired, Filled, Hold, Host, Lease, Purpose, Tier};
+use crate::tier::{Acquired, Filled, Hold, Host, Lease, Purpose, Scope, Tier};
 use crate::time::Timestamp;
 
 const NAME: &str = "shared";
@@ -331,6 +331,12 @@ impl<K: Key, V: Value> Tier<K, V> for SharedTier<K, V> {
 
     async fn clear(&self) -> Result<()> {
         let keys: Vec<K> = self.server.0.lock().slots.keys().cloned().collect();
+        self.invalidate_many(&keys).await
+    }
+
+    async fn clear_where(&self, scope: &Scope<K>) -> Result<()> {
+        let meant = |key: &&K| scope.holds(key);
+        let keys: Vec<K> = self.server.0.lock().slots.keys().filter(meant).cloned().collect();
         self.invalidate_many(&keys).await
     }
 }

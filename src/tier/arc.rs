@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Acquired, Filled, Hold, Host, Lease, Lookup, Purpose, Tier};
+use super::{Acquired, Filled, Hold, Host, Lease, Lookup, Purpose, Scope, Tier};
 use crate::bounds::{Key, Value};
 use crate::entry::Entry;
 use crate::error::Result;
@@ -106,6 +106,10 @@ impl<K: Key, V: Value, T: Tier<K, V>> Tier<K, V> for Arc<T> {
 
     fn clear(&self) -> impl Future<Output = Result<()>> + Send {
         (**self).clear()
+    }
+
+    fn clear_where(&self, scope: &Scope<K>) -> impl Future<Output = Result<()>> + Send {
+        (**self).clear_where(scope)
     }
 
     fn close(&self) -> impl Future<Output = Result<()>> + Send {

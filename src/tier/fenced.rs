@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::lookup::Lookup;
 use super::stripes::{Fingerprint, Stripe, Stripes};
-use super::{Acquired, Filled, Hold, Lease, Purpose, Tier};
+use super::{Acquired, Filled, Hold, Lease, Purpose, Scope, Tier};
 use crate::bounds::{Key, Value};
 use crate::entry::Entry;
 use crate::error::Result;
@@ -34,6 +34,11 @@ pub trait LocalMap<K: Key, V: Value>: Send + Sync + 'static {
     fn remove(&self, key: &K);
     /// Drops all entries, now or by and by.
     fn clear(&self);
+    /// Drops the entries of the keys in `scope`, now and not by and by. False when it cannot tell which these are: then
+    /// all go.
+    fn clear_where(&self, _scope: &Scope<K>) -> bool {
+        false
+    }
     /// How many entries there are, those that have expired and not been replaced included.
     fn len(&self) -> u64;
     /// Whether there are none.
@@ -220,6 +225,15 @@ impl<K: Key, V: Value, M: LocalMap<K, V>> Tier<K, V> for Fenced<K, V, M> {
         self.stripes.clear();
         self.map.clear();
         Ok(())
+    }
+
+    /// First the leases, then the copies: what is filled between the two was loaded after the call began.
+    async fn clear_where(&self, scope: &Scope<K>) -> Result<()> {
+        self.stripes.destroy_leases();
+        match self.map.clear_where(scope) {
+            true => Ok(()),
+            false => self.clear().await,
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use moka::notification::RemovalCause;
 use super::fenced::{Fenced, LocalMap, Stored};
 use super::lookup::Lookup;
 use super::room::{self, Listener, Removal, Room};
+use super::scope::Scope;
 use super::shares::Shares;
 use crate::bounds::{Key, Value};
 
@@ -175,6 +176,13 @@ impl<K: Key, V: Value, S: BuildHasher + Clone + Send + Sync + 'static> LocalMap<
 
     fn clear(&self) {
         self.0.invalidate_all();
+    }
+
+    /// Looks at every key: moka's own way to drop by a condition would be asked on every hit from then on.
+    fn clear_where(&self, scope: &Scope<K>) -> bool {
+        let meant = self.0.iter().filter(|(key, _)| scope.holds(key));
+        meant.for_each(|(key, _)| self.0.invalidate(&*key));
+        true
     }
 
     fn len(&self) -> u64 {

@@ -26,6 +26,7 @@ mod quick;
 pub mod redis;
 #[cfg(any(feature = "memory", feature = "quick-cache"))]
 mod room;
+mod scope;
 #[cfg(any(feature = "memory", feature = "quick-cache"))]
 mod shares;
 #[cfg(any(feature = "redis", feature = "testing"))]
@@ -49,6 +50,7 @@ pub use memory::{Memory, MemoryBuilder, MokaMap};
 pub use quick::{Quick, QuickBuilder, QuickMap};
 #[cfg(any(feature = "memory", feature = "quick-cache"))]
 pub use room::Removal;
+pub use scope::Scope;
 #[cfg(any(feature = "memory", feature = "quick-cache"))]
 pub use shares::Shares;
 
@@ -255,6 +257,12 @@ pub trait Tier<K: Key, V: Value>: Send + Sync + 'static {
 
     /// Drops all copies of this cache and destroys all leases.
     fn clear(&self) -> impl Future<Output = Result<()>> + Send;
+
+    /// Drops the copies of the keys in `scope` and destroys their leases; those of other keys may go as well. Unless
+    /// overridden, all copies of this cache go.
+    fn clear_where(&self, _scope: &Scope<K>) -> impl Future<Output = Result<()>> + Send {
+        self.clear()
+    }
 
     /// Lets go of what the tier holds open.
     fn close(&self) -> impl Future<Output = Result<()>> + Send {

@@ -9,6 +9,7 @@ use quick_cache::{Lifecycle, Weighter};
 use super::fenced::{Fenced, LocalMap, Stored};
 use super::lookup::Lookup;
 use super::room::{self, Listener, Removal, Room, Weigher};
+use super::scope::Scope;
 use super::shares::Shares;
 use crate::bounds::{Key, Value};
 
@@ -128,6 +129,11 @@ impl<K: Key, V: Value, S: BuildHasher + Clone + Send + Sync + 'static> LocalMap<
 
     fn clear(&self) {
         self.0.clear();
+    }
+
+    fn clear_where(&self, scope: &Scope<K>) -> bool {
+        self.0.retain(|key, _| !scope.holds(key));
+        true
     }
 
     fn len(&self) -> u64 {

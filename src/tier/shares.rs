@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::fenced::{LocalMap, Stored};
 use super::lookup::Lookup;
+use super::scope::Scope;
 use crate::bounds::{Key, Value};
 
 /// Two maps: one for values, one for absences.
@@ -91,6 +92,10 @@ impl<K: Key, V: Value, M: LocalMap<K, V>> LocalMap<K, V> for Shares<M> {
     fn clear(&self) {
         self.values.clear();
         self.absences.clear();
+    }
+
+    fn clear_where(&self, scope: &Scope<K>) -> bool {
+        self.values.clear_where(scope) && self.absences().is_none_or(|absences| absences.clear_where(scope))
     }
 
     fn len(&self) -> u64 {

@@ -58,11 +58,16 @@ impl Stripes {
         self.epochs.get(index as usize).map(|epoch| epoch.load(Ordering::Acquire))
     }
 
-    /// Makes every entry unusable and destroys every lease.
+    /// Destroys every lease and spoils every hold. Every fill and publication of before has then been done.
+    pub(super) fn destroy_leases(&self) {
+        self.stripes.iter().for_each(|stripe| stripe.lock().destroy_leases());
+    }
+
+    /// The same, and makes every entry unusable.
     pub(super) fn clear(&self) {
         for (stripe, epoch) in self.stripes.iter().zip(&self.epochs) {
             let mut stripe = stripe.lock();
-            stripe.clear();
+            stripe.destroy_leases();
             epoch.fetch_add(1, Ordering::Release);
         }
     }
@@ -133,7 +138,7 @@ impl Stripe {
         sole
     }
 
-    fn clear(&mut self) {
+    fn destroy_leases(&mut self) {
         self.generation += 1;
         self.claims.iter_mut().for_each(|claim| claim.contended = true);
     }

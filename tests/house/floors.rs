@@ -13,6 +13,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("entry", 1),
     ("lifetime", 1),
     ("event", 1),
+    ("tenant", 1),
     ("tier", 2),
     ("store", 2),
     ("codec", 2),

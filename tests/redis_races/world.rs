@@ -248,7 +248,11 @@ impl Fleet {
         let over = Arc::new(AtomicBool::new(false));
         let rows = Rows { world: Arc::clone(&self.world), process: PROCESSES };
         let failing = failing.map(|tier| tokio::spawn(fail_again_and_again(tier, rows, Arc::clone(&over))));
-        let vandal = tokio::spawn(vandalise(raw::connect(&server.url()).await, removals, Arc::clone(&over)));
+        let vandal = tokio::spawn(vandalise(
+            raw::connect(&server.url_of_default_user()).await,
+            removals,
+            Arc::clone(&over),
+        ));
         let writers: Vec<_> = (0..WRITERS)
             .map(|n| tokio::spawn(self.member(n % PROCESSES).write_on(Arc::clone(&over))))
             .collect();

@@ -8,13 +8,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use larder::{LayeredCache, Loader, Redis, StoreError};
+use larder::{LayeredCache, Loader, StoreError};
 use redis::aio::MultiplexedConnection;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::raw;
-use crate::support::redis_server::RedisServer;
+use crate::support::redis_server::{RedisServer, builder};
 use crate::support::resp::Reply;
+use crate::support::rights;
 
 /// The job of a process, in its environment. Without one, the test that does the jobs has nothing to do.
 const JOB: &str = "LARDER_STAMPEDE_JOB";
@@ -119,9 +120,9 @@ async fn add(server: &MultiplexedConnection, what: &str, number: u64) -> u64 {
 pub(crate) async fn work() {
     let Ok(job) = std::env::var(JOB) else { return };
     let (address, job) = Job::read(&job);
-    let url = format!("redis://{address}");
-    let server = raw::connect(&url).await;
-    let redis = Redis::builder(url).deadline(DEADLINE).connect_deadline(DEADLINE).build().expect("a URL");
+    let server = raw::connect(&format!("redis://{address}")).await;
+    let redis =
+        builder(&rights::url(address)).deadline(DEADLINE).connect_deadline(DEADLINE).build().expect("a URL");
     redis.ping().await.expect("the server is up");
     let cache = larder::read_through(Rows { job, server: server.clone() })
         .tier(redis.namespace(NAMESPACE).lease(job.lease))

@@ -1,25 +1,25 @@
 //! Which commands a Redis server ran, in their order, as its MONITOR tells.
 
-use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread::{self, JoinHandle};
 
 use super::aside;
-use super::resp::{Connection, PATIENCE, Reply};
+use super::resp::{Connection, Endpoint, PATIENCE, Reply, Stream};
 
 /// Collects every command from its opening on, those of `RedisServer::command` too. It ends with the server: take
 /// what you want to see before a kill, and open another log after a restart.
 ///
 /// Redis shows neither what an administrator does (CONFIG, SAVE, MONITOR) nor a password.
 pub struct CommandLog {
-    server: SocketAddr,
+    server: Endpoint,
     seen: Arc<Seen>,
-    connection: TcpStream,
+    connection: Stream,
     collector: Option<JoinHandle<()>>,
 }
 
 impl CommandLog {
-    pub async fn of(server: SocketAddr) -> Self {
+    pub async fn of(server: impl Into<Endpoint>) -> Self {
+        let server = server.into();
         aside(move || Self::open(server)).await
     }
 
@@ -35,8 +35,9 @@ impl CommandLog {
         commands.filter(|command| !command.by_script).map(|command| command.words).collect()
     }
 
-    fn open(server: SocketAddr) -> Self {
-        let mut connection = Connection::open(server, PATIENCE).expect("the server takes connections");
+    fn open(server: Endpoint) -> Self {
+        let mut connection =
+            Connection::open(server.clone(), PATIENCE).expect("the server takes connections");
         let answer = connection.ask(&["MONITOR"]).expect("the server answers");
         assert_eq!(answer, Reply::Simple("OK".to_owned()), "MONITOR");
         let stream = connection.stream().try_clone().expect("there are file descriptors left");
@@ -50,7 +51,7 @@ impl CommandLog {
     }
 
     async fn take_logged(&self) -> Vec<Logged> {
-        let (server, seen) = (self.server, Arc::clone(&self.seen));
+        let (server, seen) = (self.server.clone(), Arc::clone(&self.seen));
         aside(move || seen.take_up_to_now(server)).await
     }
 }
@@ -58,7 +59,7 @@ impl CommandLog {
 impl Drop for CommandLog {
     fn drop(&mut self) {
         // Fails when the server is gone, and then the collector has ended anyway.
-        _ = self.connection.shutdown(Shutdown::Both);
+        _ = self.connection.close();
         if let Some(collector) = self.collector.take() {
             _ = collector.join();
         }
@@ -90,7 +91,7 @@ impl Seen {
 
     /// Redis tells of commands in the order in which it runs them: once the log shows a marker sent now, it shows all
     /// that was answered before.
-    fn take_up_to_now(&self, server: SocketAddr) -> Vec<Logged> {
+    fn take_up_to_now(&self, server: Endpoint) -> Vec<Logged> {
         let marker = Logged::marker();
         if !self.log.lock().expect("no panic").ended {
             let sent = Connection::open(server, PATIENCE).and_then(|mut marking| marking.ask(&marker.words));

@@ -1,13 +1,18 @@
-//! What several tests share: caches over a fake store, under a clock that the test moves; real Redis servers, and
-//! a network that fails on demand.
+//! What several tests share: caches over a fake store, under a clock that the test moves; real Redis servers, clusters
+//! and sentinels, and a network that fails on demand.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses its own part")]
 
 pub mod command_log;
 pub mod ledger;
 pub mod proxy;
 pub mod raw;
+pub mod redis_cluster;
+pub mod redis_process;
 pub mod redis_server;
 pub mod resp;
+pub mod rights;
+pub mod sentinel;
+pub mod tls;
 pub mod watching;
 
 use std::panic::resume_unwind;

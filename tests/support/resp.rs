@@ -1,7 +1,9 @@
 //! As much of Redis's protocol (RESP2) as tests need to talk to a server past the client that is under test.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::aside;
@@ -20,6 +22,10 @@ pub enum Reply {
 }
 
 impl Reply {
+    pub fn ok() -> Self {
+        Self::Simple("OK".to_owned())
+    }
+
     pub fn bulk(bytes: impl AsRef<[u8]>) -> Self {
         Self::Bulk(Some(bytes.as_ref().to_vec()))
     }
@@ -34,23 +40,47 @@ impl Reply {
     }
 }
 
+/// Where a server listens, and with which password the default user is let in.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    pub road: Road,
+    pub password: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Road {
+    Tcp(SocketAddr),
+    /// The back door of a server whose only port speaks TLS.
+    Unix(PathBuf),
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(address: SocketAddr) -> Self {
+        Self { road: Road::Tcp(address), password: None }
+    }
+}
+
 /// One command over a connection of its own.
-pub async fn ask(address: SocketAddr, arguments: &[impl AsRef<[u8]>]) -> io::Result<Reply> {
-    let request = encode(arguments);
-    aside(move || Connection::open(address, PATIENCE)?.exchange(&request)).await
+pub async fn ask(server: impl Into<Endpoint>, arguments: &[impl AsRef<[u8]>]) -> io::Result<Reply> {
+    let (server, request) = (server.into(), encode(arguments));
+    aside(move || Connection::open(server, PATIENCE)?.exchange(&request)).await
 }
 
 /// A connection that blocks.
-pub struct Connection(BufReader<TcpStream>);
+pub struct Connection(BufReader<Stream>);
 
 impl Connection {
-    /// Connects; nothing that is done over the connection takes longer than `patience`.
-    pub fn open(address: SocketAddr, patience: Duration) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, patience)?;
-        stream.set_nodelay(true)?;
+    /// Connects, and logs in where that takes a password; nothing that is done over the connection takes longer than
+    /// `patience`.
+    pub fn open(server: impl Into<Endpoint>, patience: Duration) -> io::Result<Self> {
+        let Endpoint { road, password } = server.into();
+        let stream = Stream::open(&road, patience)?;
         stream.set_read_timeout(Some(patience))?;
-        stream.set_write_timeout(Some(patience))?;
-        Ok(Self(BufReader::new(stream)))
+        let mut connection = Self(BufReader::new(stream));
+        match password.map(|password| connection.ask(&["AUTH", &password])).transpose()? {
+            Some(Reply::Error(refusal)) => Err(io::Error::other(refusal)),
+            Some(_) | None => Ok(connection),
+        }
     }
 
     pub fn ask(&mut self, arguments: &[impl AsRef<[u8]>]) -> io::Result<Reply> {
@@ -69,13 +99,83 @@ impl Connection {
         read_reply(&mut self.0)
     }
 
-    pub fn stream(&self) -> &TcpStream {
+    pub fn stream(&self) -> &Stream {
         self.0.get_ref()
     }
 
     fn exchange(&mut self, request: &[u8]) -> io::Result<Reply> {
         self.0.get_mut().write_all(request)?;
         self.read()
+    }
+}
+
+/// The bytes of a connection, over either road.
+pub enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Stream {
+    fn open(road: &Road, patience: Duration) -> io::Result<Self> {
+        match road {
+            Road::Tcp(address) => {
+                let stream = TcpStream::connect_timeout(address, patience)?;
+                stream.set_nodelay(true)?;
+                stream.set_write_timeout(Some(patience))?;
+                Ok(Self::Tcp(stream))
+            }
+            Road::Unix(path) => {
+                let stream = UnixStream::connect(path)?;
+                stream.set_write_timeout(Some(patience))?;
+                Ok(Self::Unix(stream))
+            }
+        }
+    }
+
+    pub fn set_read_timeout(&self, patience: Option<Duration>) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.set_read_timeout(patience),
+            Self::Unix(stream) => stream.set_read_timeout(patience),
+        }
+    }
+
+    pub fn try_clone(&self) -> io::Result<Self> {
+        match self {
+            Self::Tcp(stream) => stream.try_clone().map(Self::Tcp),
+            Self::Unix(stream) => stream.try_clone().map(Self::Unix),
+        }
+    }
+
+    pub fn close(&self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Both),
+            Self::Unix(stream) => stream.shutdown(Shutdown::Both),
+        }
+    }
+}
+
+impl Read for Stream {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.read(bytes),
+            Self::Unix(stream) => stream.read(bytes),
+        }
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write(bytes),
+            Self::Unix(stream) => stream.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.flush(),
+            Self::Unix(stream) => stream.flush(),
+        }
     }
 }
 

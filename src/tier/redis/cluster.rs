@@ -49,12 +49,16 @@ struct Known {
     addresses: Vec<Address>,
 }
 
-/// The look that is under way, and when the last one ended.
+/// Looks at who has what.
 #[derive(Default)]
 struct Look {
-    coming: Option<watch::Receiver<Option<Result<(), Fault>>>>,
-    last: Option<Instant>,
+    /// Word of the one that is under way.
+    coming: Option<Coming>,
+    /// When the last one ended, and how.
+    last: Option<(Instant, Result<(), Fault>)>,
 }
+
+type Coming = watch::Receiver<Option<Result<(), Fault>>>;
 
 impl Cluster {
     pub(super) fn new(seeds: Vec<ConnectionInfo>, settings: Settings, audience: Arc<Audience>) -> Arc<Self> {
@@ -164,7 +168,10 @@ impl Cluster {
     }
 
     async fn look_until(self: &Arc<Self>, until: Instant) -> Result<(), Fault> {
-        let Some(mut coming) = self.begin_look()? else { return Ok(()) };
+        let mut coming = match self.begin_look()? {
+            Ok(coming) => coming,
+            Err(just_now) => return just_now,
+        };
         match time::within(until, coming.wait_for(Option::is_some)).await {
             Ok(Ok(answer)) => answer.clone().unwrap_or(Err(Fault::Lost)),
             Ok(Err(_runtime_gone)) => {
@@ -175,28 +182,29 @@ impl Cluster {
         }
     }
 
-    /// Word of the look that is under way, which begins now unless one has just ended.
-    #[allow(clippy::type_complexity, reason = "what to wait for, if for anything")]
-    fn begin_look(self: &Arc<Self>) -> Result<Option<watch::Receiver<Option<Result<(), Fault>>>>, Fault> {
+    /// Word of the look that is under way, which begins now; or what came of one that has just ended.
+    fn begin_look(self: &Arc<Self>) -> Result<Result<Coming, Result<(), Fault>>, Fault> {
         let mut look = self.look.lock();
         if let Some(coming) = &look.coming
             && coming.has_changed().is_ok()
         {
-            return Ok(Some(coming.clone()));
+            return Ok(Ok(coming.clone()));
         }
-        if look.last.is_some_and(|last| last.elapsed() < RESPITE) {
-            return Ok(None);
+        if let Some((at, result)) = &look.last
+            && at.elapsed() < RESPITE
+        {
+            return Ok(Err(result.clone()));
         }
         let runtime = Handle::try_current().map_err(|_| Fault::NoRuntime)?;
         let (word, coming) = watch::channel(None);
         look.coming = Some(coming.clone());
         let cluster = Arc::clone(self);
         runtime.spawn(async move {
-            let answer = cluster.look_now().await;
-            *cluster.look.lock() = Look { coming: None, last: Some(Instant::now()) };
-            word.send_replace(Some(answer));
+            let result = cluster.look_now().await;
+            *cluster.look.lock() = Look { coming: None, last: Some((Instant::now(), result.clone())) };
+            word.send_replace(Some(result));
         });
-        Ok(Some(coming))
+        Ok(Ok(coming))
     }
 
     /// Asks the nodes that answer, or else all that were ever heard of.

@@ -2,7 +2,10 @@
 //!
 //! The braces hold the bucket, one of 64. On a cluster it decides where the key lives, so that later everything about a
 //! bucket (its entries, its messages, its log) can be in one place; being first, it leaves braces in keys without a
-//! meaning. A key longer than [`LONGEST`] is named by a hash instead; the envelope repeats it whole.
+//! meaning. A key longer than [`LONGEST`] is named by a hash instead; the envelope repeats it whole. Its tenant, if it
+//! has one, stands before the hash, so that the pattern of a tenant's names finds it too.
+
+use std::borrow::Cow;
 
 use crate::codec::{CacheKey, KeyWriter};
 
@@ -21,6 +24,9 @@ const BUCKET_NAMES: [&str; BUCKETS as usize] = [
 /// The longest key, in bytes, that is written out.
 const LONGEST: usize = 1024;
 
+/// The longest tenant that is written out; the keys of a longer one are all named by hashes.
+const LONGEST_TENANT: usize = 128;
+
 /// A key as its namespace writes it, and its name in Redis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Name {
@@ -38,10 +44,16 @@ impl Name {
         head.push_str(namespace);
         head.push_str(":{b000}:");
         let begins = head.len();
-        let mut redis = KeyWriter::append(head, key);
+        let (mut redis, tenant_ends) = KeyWriter::append(head, key);
+        let tenant = tenant_ends.map_or(0, |ends| ends - begins);
         let hash = fnv_1a(&redis.as_bytes()[begins..]);
-        let long = (redis.len() - begins > LONGEST).then(|| redis.split_off(begins));
-        if long.is_some() {
+        let is_long = redis.len() - begins > LONGEST || tenant > LONGEST_TENANT;
+        let long = is_long.then(|| redis.split_off(begins));
+        if let Some(long) = &long {
+            if tenant_ends.is_some() {
+                redis.push_str(&tenant_name(&long[..tenant]));
+                redis.push(':');
+            }
             redis.push_str(&format!("#{hash:032x}"));
         }
         let bucket = ((hash ^ (hash >> 64)) as u64 % u64::from(BUCKETS)) as Bucket;
@@ -82,6 +94,31 @@ pub(super) fn pattern(namespace: &str) -> String {
     format!("{namespace}:{{b*")
 }
 
+/// The pattern of the names of one tenant's keys, and of nobody else's; `tenant` as keys begin with it.
+///
+/// The bucket is three characters and not any number of them: another tenant's key may hold what looks like the end of
+/// a bucket and the beginning of this tenant's key.
+pub(super) fn pattern_of_tenant(namespace: &str, tenant: &str) -> String {
+    let mut pattern = format!("{namespace}:{{b???}}:");
+    for letter in tenant_name(tenant).chars() {
+        if matches!(letter, '*' | '?' | '[' | ']' | '^' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(letter);
+    }
+    pattern.push_str(":*");
+    pattern
+}
+
+/// What stands for a tenant in names. `%#` is the beginning of no part that is written out. Two tenants that share a
+/// hash are cleared together; the envelopes tell their copies apart.
+fn tenant_name(tenant: &str) -> Cow<'_, str> {
+    match tenant.len() > LONGEST_TENANT {
+        true => Cow::Owned(format!("%#{:032x}", fnv_1a(tenant.as_bytes()))),
+        false => Cow::Borrowed(tenant),
+    }
+}
+
 /// FNV-1a with 128 bits (Fowler, Noll and Vo; RFC 9923). Stable for ever, and not meant to withstand anybody: two keys
 /// that share a hash are told apart by the envelope, and push each other out.
 fn fnv_1a(bytes: &[u8]) -> u128 {
@@ -93,6 +130,9 @@ fn fnv_1a(bytes: &[u8]) -> u128 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tenant::{Tenant, TenantKey};
+    use crate::tier::Scope;
+    use proptest::prelude::*;
 
     /// Golden: these names are in people's Redis.
     #[test]
@@ -123,6 +163,92 @@ mod tests {
         let hash = name.redis.rsplit(':').next().expect("a part").to_owned();
         let imposter = Name::of("post", hash.as_str());
         assert_ne!(imposter.echo(), name.echo());
+    }
+
+    #[test]
+    fn a_long_key_is_named_by_its_tenant_and_a_hash() {
+        let name = name("a:b", &"k".repeat(LONGEST));
+        assert!(name.redis.len() < 64 && name.redis.contains("}:a%3Ab:#"), "{}", name.redis);
+        assert_eq!(name.echo(), format!("a%3Ab:{}", "k".repeat(LONGEST)).as_bytes());
+    }
+
+    #[test]
+    fn a_long_tenant_is_named_by_a_hash_and_repeated_whole() {
+        let tenant = "t".repeat(LONGEST_TENANT + 1);
+        let (one, two) = (name(&tenant, "1"), name(&tenant, "2"));
+        assert!(one.redis.len() < 128 && one.redis != two.redis);
+        assert_eq!(one.echo(), format!("{tenant}:1").as_bytes());
+        assert!(is_match(&pattern_of(&tenant), &one.redis));
+        assert!(
+            !is_match(&pattern_of(&tenant_name(&tenant)), &one.redis),
+            "a tenant that is called like the hash"
+        );
+    }
+
+    fn name(tenant: &str, key: &str) -> Name {
+        Name::of("post", &Tenant::of(tenant.to_owned()).key(key))
+    }
+
+    fn pattern_of(tenant: &str) -> String {
+        let scope = Scope::<TenantKey<String, &str>>::of(&Tenant::of(tenant.to_owned()));
+        pattern_of_tenant("post", &scope.written().expect("a tenant is written"))
+    }
+
+    /// Whether Redis finds `name` by `pattern`, as far as patterns of this file go.
+    fn is_match(pattern: &str, name: &str) -> bool {
+        let (mut pattern, mut name) = (pattern.chars(), name.chars());
+        while let Some(letter) = pattern.next() {
+            let is_same = match (letter, name.next()) {
+                ('*', _) => return true,
+                ('?', any) => any.is_some(),
+                ('\\', here) => here == pattern.next(),
+                (letter, here) => here == Some(letter),
+            };
+            if !is_same {
+                return false;
+            }
+        }
+        name.next().is_none()
+    }
+
+    /// What a cluster decides by: what is in the first braces, if it is not nothing.
+    fn hash_tag(name: &str) -> Option<&str> {
+        let (_, rest) = name.split_once('{')?;
+        let (tag, _) = rest.split_once('}')?;
+        (!tag.is_empty()).then_some(tag)
+    }
+
+    /// Any text, most of it of what means something in a name, a pattern or a cluster.
+    fn text() -> impl Strategy<Value = String> {
+        let odd: Vec<char> = "{}:%#*?[]^\\-! \r\n\0b01".chars().collect();
+        let letter = prop_oneof![4 => proptest::sample::select(odd), 1 => any::<char>()];
+        let short = proptest::collection::vec(letter, 0..8).prop_map(String::from_iter);
+        (short, prop_oneof![4 => Just(1), 1 => Just(200)]).prop_map(|(text, times)| text.repeat(times))
+    }
+
+    proptest! {
+        #[test]
+        fn braces_in_a_key_mean_nothing_to_a_cluster(tenant in text(), key in text()) {
+            for name in [Name::of("post", key.as_str()), name(&tenant, &key)] {
+                let tag = hash_tag(&name.redis).unwrap_or_default();
+                let bucket = tag.strip_prefix('b').and_then(|bucket| bucket.parse::<u64>().ok());
+                prop_assert!(tag.len() == 4 && bucket.is_some_and(|bucket| bucket < u64::from(BUCKETS)), "{:?}", name.redis);
+            }
+        }
+
+        #[test]
+        fn the_pattern_of_a_tenant_finds_its_names_and_no_others(
+            one in text(), other in text(), key in text(),
+        ) {
+            // Two keys that look like one another's tenant.
+            let keys = [key.clone(), format!("x}}:{one}"), format!("{one}:{key}")];
+            for key in &keys {
+                for tenant in [&one, &other] {
+                    let name = name(tenant, key).redis;
+                    prop_assert_eq!(is_match(&pattern_of(&one), &name), *tenant == one, "{:?}", name);
+                }
+            }
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ use crate::consistency::Consistency;
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
-use crate::tier::{Acquired, Filled, Hold, Host, Lease, Purpose, Tier, token};
+use crate::tier::{Acquired, Filled, Hold, Host, Lease, Purpose, Scope, Tier, token};
 use crate::time::{self, Clock, SystemClock, Timestamp};
 
 /// How long a lease lives unless it is renewed.
@@ -407,32 +407,42 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
 
     async fn fill_one(
         &self,
-        call: Call,
+        mut call: Call,
         name: &Name,
         lease: Lease,
         entry: &Entry<V>,
     ) -> Result<Filled, Fault> {
-        let number = lease.number();
+        loop {
+            match self.try_fill(&call, name, lease, entry).await {
+                Err(Fault::Elsewhere(to)) => call = self.follow(&call, name, &to).await?,
+                filled => return filled,
+            }
+        }
+    }
+
+    async fn try_fill(
+        &self,
+        call: &Call,
+        name: &Name,
+        lease: Lease,
+        entry: &Entry<V>,
+    ) -> Result<Filled, Fault> {
+        let (number, key) = (lease.number(), name.redis.as_bytes());
         // A lease of an earlier life of the server may have come back with a snapshot, after the write that destroyed
         // it; and one that has moved here from another node says nothing of this one.
-        if token::incarnation(number) != call.server().incarnation {
-            return Ok(Filled::Refused);
-        }
+        let counts_here = token::incarnation(number) == call.server().incarnation;
         let stamp = self.moment(call.server()).stamp(number, entry);
-        let Some(body) = self.written(name, &stamp, entry) else {
-            let arguments = |_: &Server| vec![number.to_be_bytes().to_vec(), b"0".to_vec()];
-            let answer: String = self.run(call, name, Script::Abandon, arguments).await?;
-            return Ok(if answer == "done" { Filled::Unfit } else { Filled::Refused });
+        let body = if counts_here { self.written(name, &stamp, entry) } else { None };
+        let Some(body) = body else {
+            let given_back = call.run::<String>(Script::Abandon, key, &[&number.to_be_bytes(), b"0"]).await?;
+            let unfit = counts_here && given_back == "done";
+            return Ok(if unfit { Filled::Unfit } else { Filled::Refused });
         };
         let [as_of, fresh, total] = stamp.arguments();
         let arguments: &[&[u8]] =
             &[&number.to_be_bytes(), as_of.as_bytes(), fresh.as_bytes(), total.as_bytes(), &body];
-        match call.run::<String>(Script::Fill, name.redis.as_bytes(), arguments).await {
-            Ok(answer) if answer == "stored" => Ok(Filled::Stored),
-            // Wherever it is now, the lease is of another server.
-            Ok(_) | Err(Fault::Elsewhere(_)) => Ok(Filled::Refused),
-            Err(fault) => Err(fault),
-        }
+        let answer: String = call.run(Script::Fill, key, arguments).await?;
+        Ok(if answer == "stored" { Filled::Stored } else { Filled::Refused })
     }
 
     /// One script for each key; every key must succeed.
@@ -498,24 +508,25 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
         keys.iter().for_each(|key| recent.note(self.name(key).redis, now));
     }
 
-    async fn drop_all(&self) -> Result<(), Fault> {
+    /// Drops whatever has a name like `pattern`.
+    async fn drop_matching(&self, pattern: &str) -> Result<(), Fault> {
         // A key that is moved from a node that was not looked at yet to one that was is found the second time.
         let rounds = if self.redis.0.are_many() { 2 } else { 1 };
         for _ in 0..rounds {
             for server in self.redis.0.all().await? {
-                self.drop_all_of(server).await?;
+                self.drop_matching_on(server, pattern).await?;
             }
         }
         Ok(())
     }
 
-    async fn drop_all_of(&self, server: Arc<Lanes>) -> Result<(), Fault> {
-        let (pattern, hold_off) = (keys::pattern(&self.name), self.hold_off());
+    async fn drop_matching_on(&self, server: Arc<Lanes>, pattern: &str) -> Result<(), Fault> {
+        let hold_off = self.hold_off();
         let mut cursor = 0_u64;
         loop {
             let mut call = self.redis.0.call_to(Arc::clone(&server)).await?;
             let scan =
-                redis::cmd("SCAN").arg(cursor).arg("MATCH").arg(&pattern).arg("COUNT").arg(1_000).to_owned();
+                redis::cmd("SCAN").arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(1_000).to_owned();
             let (next, names): (u64, Vec<Vec<u8>>) = call.ask(&scan).await?;
             let drops = names.iter().map(|name| invalidate(&self.redis, Ok(call.clone()), name, &hold_off));
             join_all(drops).await.into_iter().collect::<Result<Vec<_>, _>>()?;
@@ -713,7 +724,15 @@ impl<K: Key + CacheKey, V: Value, C: Codec<V>> Tier<K, V> for Namespace<V, C> {
     }
 
     async fn clear(&self) -> Result<()> {
-        Ok(self.drop_all().await?)
+        Ok(self.drop_matching(&keys::pattern(&self.name)).await?)
+    }
+
+    async fn clear_where(&self, scope: &Scope<K>) -> Result<()> {
+        let pattern = match scope.written() {
+            Some(tenant) => keys::pattern_of_tenant(&self.name, &tenant),
+            None => keys::pattern(&self.name),
+        };
+        Ok(self.drop_matching(&pattern).await?)
     }
 }
 

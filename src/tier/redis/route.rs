@@ -89,7 +89,7 @@ async fn ask_sentinel(
     let answer = time::within(time::from_now(patience), ask).await.map_err(|_unanswered| Fault::Late)?;
     match answer.map_err(|error| Fault::of(&error))? {
         Some((host, port)) => Ok(Address { host, port }),
-        None => Err(Fault::Unreachable("the sentinels know no service of that name".to_owned())),
+        None => Err(Fault::Unfit("the sentinels know no service of that name")),
     }
 }
 

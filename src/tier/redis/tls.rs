@@ -1,5 +1,9 @@
 //! Encrypted connections: whom to trust, what to show, and why a server was not trusted, in words.
 
+use std::error::Error as StdError;
+use std::io;
+use std::sync::Arc;
+
 use redis::{Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, RedisError, TlsCertificates};
 use rustls::{CertificateError, Error as TlsError};
 
@@ -49,18 +53,25 @@ pub(super) const NO_PROVIDER: &str = "no crypto provider is installed for TLS: c
 
 /// Why TLS did not come about, if that is why.
 pub(super) fn reason(error: &RedisError) -> Option<&'static str> {
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    let mut source: Option<&(dyn StdError + 'static)> = Some(error);
     while let Some(error) = source {
         if let Some(error) = error.downcast_ref::<TlsError>() {
             return Some(in_words(error));
         }
-        // An I/O error shows what is inside it, and not itself, as its source.
-        source = match error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        };
+        source = inside(error);
     }
     None
+}
+
+/// What is behind an error. A shared one, and one of I/O, name what is behind the one that is inside them.
+fn inside<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a (dyn StdError + 'static)> {
+    if let Some(shared) = error.downcast_ref::<Arc<dyn StdError + Send + Sync>>() {
+        return Some(&**shared);
+    }
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inner) => Some(inner),
+        None => error.source(),
+    }
 }
 
 fn in_words(error: &TlsError) -> &'static str {
