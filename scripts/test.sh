@@ -37,7 +37,7 @@ CHECKS=(
     "release|all tests of the library, optimised"
     "schedules|random schedules of flights, fence and turns, 300,000 of them"
     "examples|every examples/*.rs runs"
-    "blog|the blog runs a small job, and refuses a flag it does not know"
+    "blog|the blog runs a small job, another one on Redis, and refuses a flag it does not know"
     "benches|the benchmarks compile"
 )
 SLOW="release benches"
@@ -144,6 +144,7 @@ check_examples() {
 
 check_blog() {
     cargo run --package blog -- --requests 300 --posts 200 --comments 2000
+    cargo run --package blog -- --redis --requests 300 --posts 200 --comments 2000 --only v1,v2,v3
     local said
     if said=$(cargo run --quiet --package blog -- --no-such-flag 2>&1); then
         die "the blog took a flag that it does not know"

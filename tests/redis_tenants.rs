@@ -24,7 +24,7 @@ const TENANTS: [&str; 21] = [
 ];
 
 fn redis(server: &RedisServer) -> Redis {
-    Redis::builder(server.url()).deadline(Duration::from_secs(2)).build().expect("a URL")
+    server.builder().deadline(Duration::from_secs(2)).build().expect("a URL")
 }
 
 /// A process of the service, with rows for all keys.

@@ -7,13 +7,20 @@ use std::time::Duration;
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 use crate::content::Size;
+use crate::fleet::{AppArgs, BalancerChoice, KeepArgs, RedisChoice, RedisUrl};
 use crate::web::ServeArgs;
 
 /// More would not fit in memory: the driver keeps a record of every request.
 const MOST_REQUESTS: f64 = 10_000_000.0;
 
-/// Serves the same readers with three versions of a blog and measures what each change was worth:
-/// V0 with naive queries, V1 with mended queries, V2 with a cache in front of V1.
+/// The driver has one thread that sends.
+const MOST_RATE: f64 = 100_000.0;
+
+/// How much more traffic V2 and V3 are compared at.
+pub(crate) const TENFOLD: usize = 10;
+
+/// Serves the same readers with versions of a blog and measures what each change was worth: V0 with naive queries,
+/// V1 with mended queries, V2 with a cache in front of V1; and with --redis V3, three processes that share their copies.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "blog", args_conflicts_with_subcommands = true, disable_help_subcommand = true)]
 pub(crate) struct Args {
@@ -57,6 +64,16 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH")]
     database: Option<PathBuf>,
 
+    /// Measures V3 as well: three processes of the blog behind a load balancer, sharing one Redis; and then V2 against V3
+    /// at ten times the traffic. Starts a private redis-server, unless the URL of a Redis is given. On one machine the three
+    /// share what the one has to itself: expect to see what they cost, not what several machines would gain
+    #[arg(long, value_name = "URL")]
+    redis: Option<Option<String>>,
+
+    /// What stands before the processes of V3
+    #[arg(long, value_enum, requires = "redis", default_value_t = BalancerChoice::Auto)]
+    balancer: BalancerChoice,
+
     /// Runs only these versions, for example v1,v2
     #[arg(long, value_name = "VERSION", value_delimiter = ',')]
     only: Vec<Version>,
@@ -69,6 +86,8 @@ pub(crate) struct Args {
 #[derive(Clone, Debug, Subcommand)]
 enum Command {
     Serve(ServeArgs),
+    App(AppArgs),
+    Keep(KeepArgs),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -79,6 +98,8 @@ pub(crate) enum Version {
     V1,
     /// Mended queries behind a cache
     V2,
+    /// Three processes sharing their copies in a Redis; needs --redis
+    V3,
 }
 
 /// What is to be done.
@@ -86,6 +107,8 @@ pub(crate) enum Version {
 pub(crate) enum Job {
     Measure(Settings),
     Serve(ServeArgs),
+    App(AppArgs),
+    Keep(KeepArgs),
 }
 
 /// What is to be measured: the arguments, checked.
@@ -98,6 +121,9 @@ pub(crate) struct Settings {
     pub(crate) seed: u64,
     pub(crate) database: Option<PathBuf>,
     pub(crate) versions: Vec<Version>,
+    /// Chosen whenever V3 is among the versions.
+    pub(crate) redis: Option<RedisChoice>,
+    pub(crate) balancer: BalancerChoice,
     pub(crate) json: bool,
 }
 
@@ -107,16 +133,37 @@ pub(crate) fn job() -> Job {
 }
 
 fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Job, clap::Error> {
-    let mut args = Args::try_parse_from(args)?;
+    let given: Vec<_> = args.into_iter().collect();
+    let mut args = Args::try_parse_from(&given).map_err(|refusal| without_urls(refusal, &given))?;
     match args.command.take() {
         Some(Command::Serve(serve)) => Ok(Job::Serve(serve)),
+        Some(Command::App(app)) => Ok(Job::App(app)),
+        Some(Command::Keep(keep)) => Ok(Job::Keep(keep)),
         None => settings(args).map(Job::Measure),
     }
 }
 
+/// A refusal repeats what was wrong, and in a URL there may be a password.
+fn without_urls(refusal: clap::Error, given: &[OsString]) -> clap::Error {
+    let text = refusal.to_string();
+    let urls = given.iter().map(|arg| arg.to_string_lossy()).filter(|arg| arg.contains("://"));
+    if urls.into_iter().any(|url| text.contains(&*url)) {
+        let sentence = "there is a URL where none is expected; that of a Redis follows --redis";
+        return Args::command().error(refusal.kind(), sentence);
+    }
+    refusal
+}
+
 fn settings(args: Args) -> Result<Settings, clap::Error> {
-    let requests =
-        requests_of(&args).map_err(|refusal| Args::command().error(ErrorKind::ValueValidation, refusal))?;
+    check(args).map_err(|refusal| Args::command().error(ErrorKind::ValueValidation, refusal))
+}
+
+fn check(args: Args) -> Result<Settings, String> {
+    let requests = requests_of(&args)?;
+    let versions = versions(&args)?;
+    if args.redis.is_some() {
+        ten_times(requests, args.rate)?;
+    }
     Ok(Settings {
         size: Size { authors: args.authors, posts: args.posts, comments: args.comments },
         rate: args.rate,
@@ -124,7 +171,9 @@ fn settings(args: Args) -> Result<Settings, clap::Error> {
         patience: Duration::from_secs_f64(args.patience),
         seed: args.seed,
         database: args.database,
-        versions: versions(args.only),
+        versions,
+        redis: args.redis.map(|url| url.map_or(RedisChoice::Private, |url| RedisChoice::At(RedisUrl(url)))),
+        balancer: args.balancer,
         json: args.json,
     })
 }
@@ -142,13 +191,30 @@ fn requests_of(args: &Args) -> Result<usize, String> {
     }
 }
 
-fn versions(mut only: Vec<Version>) -> Vec<Version> {
+fn versions(args: &Args) -> Result<Vec<Version>, String> {
+    let mut only = args.only.clone();
     if only.is_empty() {
-        return Version::value_variants().to_vec();
+        let all = Version::value_variants().iter().copied();
+        return Ok(all.filter(|&version| version != Version::V3 || args.redis.is_some()).collect());
     }
     only.sort_unstable();
     only.dedup();
-    only
+    match (only.contains(&Version::V3), args.redis.is_some()) {
+        (true, false) => Err("the processes of V3 share a Redis: add --redis".to_owned()),
+        (false, true) => Err("--redis is for V3, which --only leaves out".to_owned()),
+        _ => Ok(only),
+    }
+}
+
+/// With --redis the same limits hold for the comparison at ten times the traffic.
+fn ten_times(requests: usize, rate: f64) -> Result<(), String> {
+    if rate * TENFOLD as f64 > MOST_RATE {
+        return Err(format!("with --redis {} requests a second is the most", MOST_RATE / TENFOLD as f64));
+    }
+    if (requests * TENFOLD) as f64 > MOST_REQUESTS {
+        return Err(format!("with --redis {} requests is the most", MOST_REQUESTS / TENFOLD as f64));
+    }
+    Ok(())
 }
 
 pub(crate) fn posts(text: &str) -> Result<u32, String> {
@@ -179,8 +245,8 @@ fn requests(text: &str) -> Result<u32, String> {
 fn rate(text: &str) -> Result<f64, String> {
     match number(text)? {
         rate if rate <= 0.0 => Err("at this rate no request would ever arrive".to_owned()),
-        rate if rate > 100_000.0 => {
-            Err("the driver cannot send more than 100000 requests a second".to_owned())
+        rate if rate > MOST_RATE => {
+            Err(format!("the driver cannot send more than {MOST_RATE} requests a second"))
         }
         rate => Ok(rate),
     }
@@ -221,14 +287,14 @@ mod tests {
     fn measure(line: &str) -> Settings {
         match parse_line(line).unwrap() {
             Job::Measure(settings) => settings,
-            Job::Serve(_) => panic!("{line} serves"),
+            other => panic!("{line} is another job: {other:?}"),
         }
     }
 
     fn serve(line: &str) -> ServeArgs {
         match parse_line(line).unwrap() {
             Job::Serve(args) => args,
-            Job::Measure(_) => panic!("{line} measures"),
+            other => panic!("{line} is another job: {other:?}"),
         }
     }
 
@@ -261,6 +327,27 @@ mod tests {
     }
 
     #[test]
+    fn a_redis_may_be_named_or_left_to_us() {
+        assert_eq!(measure("").redis, None);
+        let all = [Version::V0, Version::V1, Version::V2, Version::V3];
+        assert_eq!(
+            (measure("--redis").redis, &measure("--redis").versions[..]),
+            (Some(RedisChoice::Private), &all[..])
+        );
+        let named = measure("--redis redis://cache.internal --only v3 --balancer none");
+        assert_eq!(named.redis, Some(RedisChoice::At(RedisUrl("redis://cache.internal".to_owned()))));
+        assert_eq!((&named.versions[..], named.balancer), (&[Version::V3][..], BalancerChoice::None));
+    }
+
+    #[test]
+    fn a_url_in_the_wrong_place_is_not_repeated() {
+        for line in ["redis://:secret@host", "--posts redis://:secret@host", "--no=redis://:secret@host"] {
+            let refusal = refusal(line);
+            assert!(!refusal.contains("secret") && refusal.starts_with("error: "), "{line}: {refusal}");
+        }
+    }
+
+    #[test]
     fn serving_has_settings_of_its_own() {
         assert!(serve("serve").listen.ip().is_loopback());
         let args = serve("serve --listen [::1]:0 --posts 7 --comments 0 --authors 2");
@@ -285,7 +372,13 @@ mod tests {
             ("--requests 0", "nothing to measure"),
             ("--rate 0.1 --seconds 1", "makes not even one request"),
             ("--rate 90000 --seconds 80000", "makes more than 10000000 requests"),
-            ("--only v3", "[possible values: v0, v1, v2]"),
+            ("--only v4", "[possible values: v0, v1, v2, v3]"),
+            ("--only v3", "add --redis"),
+            ("--only v2 --redis", "is for V3, which --only leaves out"),
+            ("--balancer none", "--redis"),
+            ("--redis --balancer apache", "[possible values: auto, nginx, haproxy, none]"),
+            ("--redis --rate 10001", "with --redis 10000 requests a second is the most"),
+            ("--redis --requests 1000001", "with --redis 1000000 requests is the most"),
             ("--requests 5 --seconds 5", "cannot be used with"),
             ("--post 5", "unexpected argument"),
             ("--posts 5 serve", "cannot be used with"),

@@ -2,33 +2,41 @@
 //!
 //! 1. Was every page served during the run true while its reader waited? (See [`Ledger`].)
 //! 2. Now that all is quiet, is every post's page, asked of this version once more, the one that simple
-//!    queries of our own find in the database?
+//!    queries of our own find in the database? Where several processes answer, each of them is asked.
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use indicatif::ProgressBar;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection, SqliteConnection};
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use crate::blog::{AuthorId, Blog, CommentId, PostId};
 use crate::content::{Author, Comment, Content, Post};
 use crate::driver::{Answer, Visit};
-use crate::ledger::Ledger;
+use crate::ledger::{Judgement, Ledger};
 use crate::{cores, render};
 
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     pub(crate) pages: usize,
     pub(crate) comments: usize,
+    /// How many pages were behind the database, and no longer than they may be.
+    pub(crate) behind: usize,
+    /// After how many comments an old copy was left in Redis.
+    pub(crate) copies_left: usize,
     pub(crate) faults: Vec<String>,
 }
 
+/// `blogs` are the processes that answered the visits; a page may be behind by `lag`.
 pub(crate) async fn check(
-    blog: Arc<dyn Blog>,
+    blogs: &[Arc<dyn Blog>],
+    lag: Duration,
     path: &Path,
     content: &Content,
     visits: &[Visit],
@@ -36,32 +44,41 @@ pub(crate) async fn check(
 ) -> Result<Findings> {
     let stored = stored(path).await.context("cannot read the database for the check")?;
     let mut findings = Findings::default();
-    served(content, visits, &stored.comments, &mut findings);
-    settled(blog, stored, &mut findings, progress).await?;
+    served(content, visits, &stored.comments, lag, &mut findings);
+    let pages = Arc::new(pages(&stored)?);
+    // Until then a process may rightly be behind.
+    sleep(lag).await;
+    for blog in blogs {
+        settled(blog, &pages, &mut findings, progress).await?;
+    }
     Ok(findings)
 }
 
-fn served(content: &Content, visits: &[Visit], stored: &[Comment], findings: &mut Findings) {
-    let mut ledger = Ledger::new(content, visits, stored, &mut findings.faults);
+fn served(content: &Content, visits: &[Visit], stored: &[Comment], lag: Duration, findings: &mut Findings) {
+    let mut ledger = Ledger::new(content, visits, stored, lag, &mut findings.faults);
     for visit in visits {
         findings.pages += usize::from(matches!(visit.answer, Answer::Page(_) | Answer::NoPage));
-        findings.comments += usize::from(matches!(visit.answer, Answer::Comment(_)));
-        findings.faults.extend(ledger.fault(visit));
+        findings.comments += usize::from(visit.answer.comment().is_some());
+        findings.copies_left += usize::from(matches!(visit.answer, Answer::CommentWithCopyLeft(_)));
+        match ledger.judge(visit) {
+            Judgement::True => {}
+            Judgement::Behind => findings.behind += 1,
+            Judgement::Wrong(fault) => findings.faults.push(fault),
+        }
     }
 }
 
 async fn settled(
-    blog: Arc<dyn Blog>,
-    stored: Content,
+    blog: &Arc<dyn Blog>,
+    pages: &Arc<Vec<(PostId, String)>>,
     findings: &mut Findings,
     progress: &ProgressBar,
 ) -> Result<()> {
-    findings.pages += stored.posts.len();
-    let pages = Arc::new(pages(&stored)?);
+    findings.pages += pages.len();
     let share = pages.len().div_ceil(cores());
     let mut checks = JoinSet::new();
     for from in (0..pages.len()).step_by(share) {
-        let (blog, pages, progress) = (Arc::clone(&blog), Arc::clone(&pages), progress.clone());
+        let (blog, pages, progress) = (Arc::clone(blog), Arc::clone(pages), progress.clone());
         checks.spawn(async move {
             let mut faults = Vec::new();
             for (post, expected) in pages.iter().skip(from).take(share) {
@@ -150,6 +167,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::blog::Stored;
     use crate::content::Size;
     use crate::mended::Mended;
     use crate::meter::Meter;
@@ -164,7 +182,7 @@ mod tests {
             self.0.page(PostId(1)).await
         }
 
-        async fn comment(&self, post: PostId, author: AuthorId, text: &str) -> Result<CommentId> {
+        async fn comment(&self, post: PostId, author: AuthorId, text: &str) -> Result<Stored> {
             self.0.comment(post, author, text).await
         }
 
@@ -182,14 +200,15 @@ mod tests {
         schema::create(&path, &content, &hidden).await.unwrap();
 
         let honest = Mended::open(&path, Arc::new(Meter::default())).await.unwrap();
-        let confused: Arc<dyn Blog> = Arc::new(Confused(honest));
-        let findings = check(Arc::clone(&confused), &path, &content, &[], &hidden).await.unwrap();
+        let confused: [Arc<dyn Blog>; 1] = [Arc::new(Confused(honest))];
+        let asked = async || check(&confused, Duration::ZERO, &path, &content, &[], &hidden).await.unwrap();
+        let findings = asked().await;
         assert_eq!((findings.pages, findings.faults.len()), (5, 4), "{:?}", findings.faults);
 
         // A comment that no request of the trace wrote.
-        confused.comment(PostId(2), AuthorId(1), "who is this?").await.unwrap();
-        let findings = check(Arc::clone(&confused), &path, &content, &[], &hidden).await.unwrap();
+        confused[0].comment(PostId(2), AuthorId(1), "who is this?").await.unwrap();
+        let findings = asked().await;
         assert_eq!(findings.faults.len(), 5, "{:?}", findings.faults);
-        confused.close().await.unwrap();
+        confused[0].close().await.unwrap();
     }
 }

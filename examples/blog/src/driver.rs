@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout_at;
 
-use crate::blog::{Blog, CommentId};
+use crate::blog::{Blog, CommentId, Stored};
 use crate::trace::{Arrival, Request};
 
 #[derive(Debug)]
@@ -33,6 +33,8 @@ pub(crate) enum Answer {
     /// The blog said it has no such post.
     NoPage,
     Comment(CommentId),
+    /// The same, and an old copy of the page is left in a Redis that did not answer.
+    CommentWithCopyLeft(CommentId),
     Failed(String),
     /// Given up after the driver's patience had run out.
     Unanswered,
@@ -47,6 +49,16 @@ impl Fingerprint {
         let mut hasher = DefaultHasher::new();
         html.hash(&mut hasher);
         Self(hasher.finish())
+    }
+}
+
+impl Answer {
+    /// The comment that somebody was told is stored.
+    pub(crate) fn comment(&self) -> Option<CommentId> {
+        match self {
+            Self::Comment(id) | Self::CommentWithCopyLeft(id) => Some(*id),
+            _ => None,
+        }
     }
 }
 
@@ -121,9 +133,13 @@ async fn ask(blog: &dyn Blog, request: &Request) -> (Instant, Answer) {
         }
         Request::Comment { post, author, text } => {
             let comment = blog.comment(*post, *author, text).await;
-            (Instant::now(), comment.map_or_else(|error| failed(&error), Answer::Comment))
+            (Instant::now(), comment.map_or_else(|error| failed(&error), stored))
         }
     }
+}
+
+fn stored(Stored { id, copy_is_left }: Stored) -> Answer {
+    if copy_is_left { Answer::CommentWithCopyLeft(id) } else { Answer::Comment(id) }
 }
 
 fn failed(error: &anyhow::Error) -> Answer {
@@ -155,7 +171,7 @@ mod tests {
             Ok(Some("page".to_owned()))
         }
 
-        async fn comment(&self, _post: PostId, _author: AuthorId, _text: &str) -> Result<CommentId> {
+        async fn comment(&self, _post: PostId, _author: AuthorId, _text: &str) -> Result<Stored> {
             pending().await
         }
 

@@ -44,6 +44,11 @@ impl DatabaseFile {
         Ok(Self { path: path.to_owned(), _scratch: None, _lock: Some(lock) })
     }
 
+    /// One that the run which started us looks after: it holds the lock, or nobody else knows of the file.
+    pub(crate) fn looked_after(path: &Path) -> Self {
+        Self { path: path.to_owned(), _scratch: None, _lock: None }
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

@@ -2,6 +2,9 @@
 //! behind a cache (V2). Same rows, same readers, same renderer; the figures say what each step was worth,
 //! and whether the last one was needed at all.
 //!
+//! With `--redis` a fourth way is measured: three processes of V2 behind a load balancer, sharing their copies in one
+//! Redis (V3); and V2 against V3 at ten times the traffic.
+//!
 //! `cargo run --release -p blog -- --help` lists the settings. `cargo run -p blog -- serve` measures nothing: it is
 //! the blog with its cache, to open in a browser.
 
@@ -9,9 +12,11 @@ mod args;
 mod blog;
 mod cached;
 mod check;
+mod compare;
 mod content;
 mod driver;
 mod file;
+mod fleet;
 mod latencies;
 mod ledger;
 mod lock;
@@ -25,6 +30,8 @@ mod render;
 mod report;
 mod schema;
 mod stop;
+mod tally;
+mod tenfold;
 mod trace;
 mod verdict;
 mod warm;
@@ -38,17 +45,15 @@ use anyhow::{Context, Result, bail};
 use crate::args::{Job, Settings};
 use crate::content::Content;
 use crate::file::DatabaseFile;
-use crate::report::Report;
 use crate::stop::Stop;
-
-/// The trace is drawn with another seed than the content, or both would begin with the same numbers.
-const TRACE: u64 = 0x5eed;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let done = match args::job() {
         Job::Measure(settings) => measure(&settings).await,
         Job::Serve(args) => web::serve(&args).await,
+        Job::App(args) => fleet::app(&args).await,
+        Job::Keep(args) => fleet::keep(&args).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -62,7 +67,7 @@ async fn main() -> ExitCode {
 async fn measure(settings: &Settings) -> Result<()> {
     let mut stop = Stop::listen()?;
     let report = tokio::select! {
-        report = compare(settings) => report?,
+        report = compare::compare(settings) => report?,
         // Leaves by the ordinary way, so that the temporary database is removed.
         () = stop.asked() => bail!("interrupted"),
     };
@@ -77,40 +82,12 @@ async fn measure(settings: &Settings) -> Result<()> {
     }
 }
 
-async fn compare(settings: &Settings) -> Result<Report> {
-    let file = DatabaseFile::choose(settings.database.as_deref())?;
-    let content = Content::generate(settings.size, settings.seed);
-    let trace = trace::draw(settings.requests, settings.rate, settings.size, settings.seed ^ TRACE);
-    let mut versions = Vec::new();
-    for &version in &settings.versions {
-        file.clear()?;
-        fill(&format!("{}, rows", measure::name(version)), &file, &content).await?;
-        versions.push(measure::measure(version, file.path(), &content, &trace, settings).await?);
-    }
-    Ok(report(settings, versions))
-}
-
 async fn fill(phase: &str, file: &DatabaseFile, content: &Content) -> Result<()> {
     let rows = content.authors.len() + content.posts.len() + content.comments.len();
     let bar = progress::phase(phase, rows);
     schema::create(file.path(), content, &bar).await?;
     progress::done(&bar);
     Ok(())
-}
-
-fn report(settings: &Settings, versions: Vec<measure::Measured>) -> Report {
-    let report = Report {
-        posts: settings.size.posts,
-        comments: settings.size.comments,
-        authors: settings.size.authors,
-        requests: settings.requests,
-        rate: settings.rate,
-        seed: settings.seed,
-        cores: cores(),
-        versions,
-        verdict: String::new(),
-    };
-    report.with_verdict()
 }
 
 fn cores() -> usize {

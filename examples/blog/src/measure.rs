@@ -1,23 +1,25 @@
-//! One version, measured: opens it on a fresh database, plays the trace, checks what it served.
+//! One version, measured on a fresh database: plays the trace, checks what it served.
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use serde::Serialize;
 
-use crate::args::{Settings, Version};
+use crate::args::Version;
 use crate::blog::Blog;
 use crate::cached::Cached;
 use crate::check::{self, Findings};
 use crate::content::Content;
 use crate::driver::{self, Answer, Visit};
+use crate::fleet::Fleet;
 use crate::latencies::Latencies;
 use crate::mended::Mended;
 use crate::meter::{Meter, Usage};
 use crate::naive::Naive;
 use crate::progress;
+use crate::tally::Reads;
 use crate::trace::{Arrival, Request};
 
 /// The figures of one version. Times are in the unit their name ends with.
@@ -42,6 +44,19 @@ pub(crate) struct Measured {
     /// Of the wall time. More than 1 when several connections were at work at once.
     pub(crate) busy_share: f64,
     pub(crate) hit_ratio: Option<f64>,
+    pub(crate) memory_hit_ratio: Option<f64>,
+    /// Of the reads that memory had nothing for.
+    pub(crate) redis_hit_ratio: Option<f64>,
+    /// How often a process found Redis gone.
+    pub(crate) redis_outages: u64,
+    /// How many processes answered; `None` for a version inside the driver's own.
+    pub(crate) processes: Option<usize>,
+    /// Pages that lacked what another process had stored, and no longer than they may.
+    pub(crate) pages_behind: usize,
+    /// How long that is.
+    pub(crate) may_be_behind_ms: f64,
+    /// Comments that left an old copy in a Redis that did not answer: pages may lack them until it does.
+    pub(crate) copies_left: usize,
     pub(crate) pages_checked: usize,
     pub(crate) comments_checked: usize,
     pub(crate) faults: Vec<String>,
@@ -56,28 +71,95 @@ pub(crate) struct Spread {
     pub(crate) p99: f64,
 }
 
+/// A version that is ready for its readers.
+pub(crate) struct Subject {
+    version: &'static str,
+    /// What the progress bars call it.
+    label: String,
+    blog: Arc<dyn Blog>,
+    /// The processes behind it, when they are not this one. Ours to end, so that nobody is left when we are given up.
+    fleet: Option<Fleet>,
+}
+
+impl Subject {
+    /// In this process.
+    pub(crate) async fn open(version: Version, path: &Path) -> Result<Self> {
+        let name = name(version);
+        let blog = open(version, path).await.with_context(|| format!("{name} does not open"))?;
+        Ok(Self { version: name, label: name.to_owned(), blog, fleet: None })
+    }
+
+    /// In processes of its own.
+    pub(crate) fn fleet(version: Version, fleet: Fleet) -> Self {
+        let name = name(version);
+        Self { version: name, label: name.to_owned(), blog: fleet.blog(), fleet: Some(fleet) }
+    }
+
+    pub(crate) fn labelled(self, label: String) -> Self {
+        Self { label, ..self }
+    }
+
+    /// Every process by itself.
+    fn each(&self) -> Vec<Arc<dyn Blog>> {
+        self.fleet.as_ref().map_or_else(|| vec![Arc::clone(&self.blog)], Fleet::each)
+    }
+
+    fn lag(&self) -> Duration {
+        self.fleet.as_ref().map_or(Duration::ZERO, Fleet::lag)
+    }
+
+    async fn close(self) -> Result<()> {
+        self.blog.close().await?;
+        match self.fleet {
+            Some(fleet) => fleet.close().await,
+            None => Ok(()),
+        }
+    }
+}
+
 pub(crate) async fn measure(
-    version: Version,
+    mut subject: Subject,
     path: &Path,
     content: &Content,
     trace: &[Arrival],
-    settings: &Settings,
+    patience: Duration,
 ) -> Result<Measured> {
-    let name = name(version);
-    let meter = Arc::new(Meter::default());
-    let blog = open(version, path, &meter).await.with_context(|| format!("{name} does not open"))?;
-
-    let bar = progress::phase(&format!("{name}, requests"), trace.len());
-    let visits = driver::run(Arc::clone(&blog), trace.to_vec(), settings.patience, bar.clone()).await?;
-    progress::done(&bar);
+    let (name, lag) = (subject.version, subject.lag());
+    let visits = play(&mut subject, trace, patience).await?;
     // Read before the check: its questions are not the readers'.
-    let (usage, hit_ratio) = (meter.usage(), blog.hit_ratio());
+    let tally = subject.blog.tally().await.with_context(|| format!("{name} gives no account of itself"))?;
+    let findings = check(&subject, path, content, &visits).await?;
+    let processes = subject.fleet.is_some().then(|| subject.each().len());
+    subject.close().await.with_context(|| format!("{name} does not close"))?;
+    Ok(Measured {
+        version: name,
+        processes,
+        may_be_behind_ms: millis(lag),
+        hit_ratio: tally.reads.as_ref().map(Reads::hit_ratio),
+        memory_hit_ratio: tally.reads.as_ref().map(Reads::memory_hit_ratio),
+        redis_hit_ratio: tally.reads.as_ref().filter(|_| !lag.is_zero()).map(Reads::redis_hit_ratio),
+        redis_outages: tally.reads.map_or(0, |reads| reads.outages),
+        ..figures(&visits, &tally.usage, findings)
+    })
+}
 
-    let bar = progress::phase(&format!("{name}, check of every post"), content.posts.len());
-    let findings = check::check(Arc::clone(&blog), path, content, &visits, &bar).await?;
+async fn play(subject: &mut Subject, trace: &[Arrival], patience: Duration) -> Result<Vec<Visit>> {
+    let bar = progress::phase(&format!("{}, requests", subject.label), trace.len());
+    let visits = driver::run(Arc::clone(&subject.blog), trace.to_vec(), patience, bar.clone()).await?;
     progress::done(&bar);
-    blog.close().await.with_context(|| format!("{name} does not close"))?;
-    Ok(Measured { version: name, hit_ratio, ..figures(&visits, &usage, findings) })
+    match subject.fleet.as_mut().and_then(Fleet::trouble) {
+        Some(trouble) => Err(trouble.context(format!("{} has not lived through its run", subject.version))),
+        None => Ok(visits),
+    }
+}
+
+async fn check(subject: &Subject, path: &Path, content: &Content, visits: &[Visit]) -> Result<Findings> {
+    let each = subject.each();
+    let questions = content.posts.len() * each.len();
+    let bar = progress::phase(&format!("{}, check of every post", subject.label), questions);
+    let findings = check::check(&each, subject.lag(), path, content, visits, &bar).await?;
+    progress::done(&bar);
+    Ok(findings)
 }
 
 pub(crate) fn name(version: Version) -> &'static str {
@@ -85,15 +167,17 @@ pub(crate) fn name(version: Version) -> &'static str {
         Version::V0 => "V0 naive",
         Version::V1 => "V1 mended",
         Version::V2 => "V2 cached",
+        Version::V3 => "V3 shared",
     }
 }
 
-async fn open(version: Version, path: &Path, meter: &Arc<Meter>) -> Result<Arc<dyn Blog>> {
-    let meter = Arc::clone(meter);
+async fn open(version: Version, path: &Path) -> Result<Arc<dyn Blog>> {
+    let meter = Arc::new(Meter::default());
     Ok(match version {
         Version::V0 => Arc::new(Naive::open(path, meter).await?),
         Version::V1 => Arc::new(Mended::open(path, meter).await?),
         Version::V2 => Arc::new(Cached::new(Mended::open(path, meter).await?)?),
+        Version::V3 => bail!("V3 is several processes, and cannot be one"),
     })
 }
 
@@ -122,6 +206,8 @@ fn figures(visits: &[Visit], usage: &Usage, findings: Findings) -> Measured {
         busy_share: usage.busy.as_secs_f64() / clock.wall.as_secs_f64(),
         pages_checked: findings.pages,
         comments_checked: findings.comments,
+        pages_behind: findings.behind,
+        copies_left: findings.copies_left,
         faults: findings.faults,
         first_failure: visits.iter().find_map(|visit| match &visit.answer {
             Answer::Failed(why) => Some(why.clone()),

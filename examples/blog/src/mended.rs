@@ -19,10 +19,11 @@ use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{SqliteConnection, SqlitePool};
 
-use crate::blog::{AuthorId, Blog, CommentId, PostId};
+use crate::blog::{AuthorId, Blog, CommentId, PostId, Stored};
 use crate::meter::Meter;
 use crate::naive::PATIENT;
 use crate::page::{Page, Remark};
+use crate::tally::Tally;
 use crate::{cores, render, warm};
 
 pub(crate) struct Mended {
@@ -114,8 +115,12 @@ impl Blog for Mended {
         Ok(self.data(post).await?.as_ref().map(render::html))
     }
 
-    async fn comment(&self, post: PostId, author: AuthorId, text: &str) -> Result<CommentId> {
-        Ok(self.insert(post, author, text).await?)
+    async fn comment(&self, post: PostId, author: AuthorId, text: &str) -> Result<Stored> {
+        Ok(self.insert(post, author, text).await?.into())
+    }
+
+    async fn tally(&self) -> Result<Tally> {
+        Ok(Tally { usage: self.meter.usage(), reads: None })
     }
 
     async fn close(&self) -> Result<()> {

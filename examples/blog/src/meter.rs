@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use crate::latencies::Latencies;
 
 #[derive(Debug, Default)]
@@ -14,12 +16,25 @@ pub(crate) struct Meter {
 }
 
 /// What the meter has seen up to now.
-#[derive(Debug)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Usage {
     pub(crate) queries: usize,
     /// The time inside queries, added up. Two connections at work for a second make two seconds.
     pub(crate) busy: Duration,
+    /// Of twenty queries one took this long or longer.
     pub(crate) slow_query: Duration,
+}
+
+impl Usage {
+    /// Of two processes together. Which queries were slow over both cannot be told from two figures, so the slower
+    /// process speaks for both.
+    pub(crate) fn and(&self, other: &Self) -> Self {
+        Self {
+            queries: self.queries + other.queries,
+            busy: self.busy + other.busy,
+            slow_query: self.slow_query.max(other.slow_query),
+        }
+    }
 }
 
 impl Meter {

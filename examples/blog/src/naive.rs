@@ -11,9 +11,10 @@ use async_trait::async_trait;
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 
-use crate::blog::{AuthorId, Blog, CommentId, PostId};
+use crate::blog::{AuthorId, Blog, CommentId, PostId, Stored};
 use crate::meter::Meter;
 use crate::page::{Page, Remark};
+use crate::tally::Tally;
 use crate::{render, warm};
 
 const CONNECTIONS: u32 = 10;
@@ -98,14 +99,18 @@ impl Blog for Naive {
         Ok(self.data(post).await?.as_ref().map(render::html))
     }
 
-    async fn comment(&self, post: PostId, author: AuthorId, text: &str) -> Result<CommentId> {
+    async fn comment(&self, post: PostId, author: AuthorId, text: &str) -> Result<Stored> {
         let query = sqlx::query("INSERT INTO comments (post_id, author_id, body) VALUES (?, ?, ?)")
             .bind(post.0)
             .bind(author.0)
             .bind(text);
         let mut connection = self.pool.acquire().await?;
         let inserted = self.meter.time(query.execute(&mut *connection)).await?;
-        Ok(CommentId(inserted.last_insert_rowid()))
+        Ok(CommentId(inserted.last_insert_rowid()).into())
+    }
+
+    async fn tally(&self) -> Result<Tally> {
+        Ok(Tally { usage: self.meter.usage(), reads: None })
     }
 
     async fn close(&self) -> Result<()> {

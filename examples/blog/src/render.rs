@@ -1,4 +1,4 @@
-//! The one renderer: page data in, HTML out. It runs for every view in all three versions, so that what
+//! The one renderer: page data in, HTML out. It runs for every view in all versions, so that what
 //! they differ in is the database alone.
 
 use crate::page::{Page, Remark};

@@ -5,6 +5,7 @@ use std::fmt::{self, Display, Formatter, Write};
 use serde::Serialize;
 
 use crate::measure::Measured;
+use crate::tenfold::Tenfold;
 use crate::trace::COMMENTS_IN_A_HUNDRED;
 use crate::verdict::verdict;
 
@@ -21,11 +22,14 @@ pub(crate) struct Report {
     pub(crate) cores: usize,
     pub(crate) versions: Vec<Measured>,
     pub(crate) verdict: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tenfold: Option<Tenfold>,
 }
 
 impl Report {
     pub(crate) fn faults(&self) -> usize {
-        self.versions.iter().map(|measured| measured.faults.len()).sum()
+        let versions: usize = self.versions.iter().map(|measured| measured.faults.len()).sum();
+        versions + self.tenfold.as_ref().map_or(0, Tenfold::faults)
     }
 
     pub(crate) fn with_verdict(self) -> Self {
@@ -46,12 +50,16 @@ impl Display for Report {
             grouped(self.requests),
         )?;
         f.write_str(&table(&self.versions))?;
+        if self.tenfold.is_some() {
+            f.write_str(&tiers(&self.versions))?;
+        }
         f.write_str(&notes(&self.versions))?;
         f.write_str(&bars("p95 of a page, ms", &self.versions, |measured| measured.page_ms.p95))?;
         f.write_str(&bars("queries a request", &self.versions, |measured| measured.queries_per_request))?;
         f.write_str(&bars("database, ms a request", &self.versions, busy_per_request))?;
         f.write_str(&checks(&self.versions))?;
-        writeln!(f, "\n{}", wrapped(&self.verdict))
+        writeln!(f, "\n{}", wrapped(&self.verdict))?;
+        self.tenfold.as_ref().map_or(Ok(()), |tenfold| write!(f, "{tenfold}"))
     }
 }
 
@@ -59,7 +67,7 @@ fn busy_per_request(measured: &Measured) -> f64 {
     measured.busy_seconds * 1_000.0 / measured.requests as f64
 }
 
-fn table(versions: &[Measured]) -> String {
+pub(crate) fn table(versions: &[Measured]) -> String {
     let mut table = format!(
         "{:11}{:>16}   {:>32}{:>9}{:>20}{:>20}{:>8}\n{:11}{:>8}{:>8}   {:>8}{:>8}{:>8}{:>8}{:>9}{:>10}{:>10}{:>9}{:>11}{:>8}\n",
         "",
@@ -106,11 +114,63 @@ fn row(measured: &Measured) -> String {
         measured.queries_per_request,
         measured.busy_seconds,
         measured.busy_share * 100.0,
-        measured.hit_ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{:.1} %", ratio * 100.0)),
+        percent(measured.hit_ratio),
     )
 }
 
-fn notes(versions: &[Measured]) -> String {
+fn percent(ratio: Option<f64>) -> String {
+    ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{:.1} %", ratio * 100.0))
+}
+
+/// What there is to say of versions that may have more tiers than one.
+pub(crate) fn tiers(versions: &[Measured]) -> String {
+    let mut table = format!(
+        "\n{:31}   {:>16}{:>10}   {:>18}   {:>14}\n{:11}{:>10}{:>10}   {:>8}{:>8}{:>10}   {:>9}{:>9}   {:>7}{:>7}\n",
+        "",
+        "page, ms",
+        "queries",
+        "hit ratio",
+        "pages",
+        "version",
+        "processes",
+        "requests",
+        "p50",
+        "p99",
+        "total",
+        "memory",
+        "Redis",
+        "behind",
+        "stale",
+    );
+    for measured in versions {
+        _ = writeln!(
+            table,
+            "{:<11}{:>10}{:>10}   {:>8}{:>8}{:>10}   {:>9}{:>9}   {:>7}{:>7}",
+            measured.version,
+            measured.processes.map_or_else(|| "-".to_owned(), grouped),
+            grouped(measured.requests),
+            short(measured.page_ms.p50),
+            short(measured.page_ms.p99),
+            grouped(measured.queries),
+            percent(measured.memory_hit_ratio),
+            percent(measured.redis_hit_ratio),
+            grouped(measured.pages_behind),
+            grouped(measured.faults.len()),
+        );
+    }
+    table + &about_tiers(versions)
+}
+
+fn about_tiers(versions: &[Measured]) -> String {
+    let lag = versions.iter().map(|measured| measured.may_be_behind_ms).fold(0.0, f64::max);
+    format!(
+        "The hit ratio of Redis is of what memory did not have. A page of V3 may be behind what another process has\n\
+         stored by {lag:.0} ms (`local_ttl`); a page that lacks something for longer, or that never was like this,\n\
+         is stale. What has a number of processes was asked over HTTP, the others by a call inside the driver.\n\n",
+    )
+}
+
+pub(crate) fn notes(versions: &[Measured]) -> String {
     let mut notes = String::new();
     for measured in versions.iter().filter(|measured| !measured.kept_up) {
         _ = writeln!(
@@ -135,6 +195,16 @@ fn notes(versions: &[Measured]) -> String {
             let count = grouped(measured.failed);
             _ = writeln!(notes, "! {} failed {count} requests, the first with: {why}", measured.version);
         }
+        if measured.redis_outages > 0 {
+            let count = measured.redis_outages;
+            _ = writeln!(
+                notes,
+                "! {} lost its Redis ({count} times, over all processes) and went on without. {} comments left an old copy \
+                 there, which readers may have met until it was dropped.",
+                measured.version,
+                grouped(measured.copies_left)
+            );
+        }
     }
     let late = versions.iter().map(|measured| format!("{:.2}", measured.driver_late_ms)).collect::<Vec<_>>();
     _ = writeln!(
@@ -149,7 +219,7 @@ fn notes(versions: &[Measured]) -> String {
 }
 
 /// Bars on one linear scale, so that their lengths may be compared; the factor is against the version before.
-fn bars(title: &str, versions: &[Measured], figure: fn(&Measured) -> f64) -> String {
+pub(crate) fn bars(title: &str, versions: &[Measured], figure: fn(&Measured) -> f64) -> String {
     let largest = versions.iter().map(figure).fold(0.0, f64::max);
     let mut bars = format!("\n{title}\n");
     let mut before: Option<f64> = None;
@@ -178,7 +248,7 @@ fn bar(value: f64, largest: f64) -> String {
     "█".repeat(eighths / 8) + EIGHTHS[eighths % 8]
 }
 
-fn checks(versions: &[Measured]) -> String {
+pub(crate) fn checks(versions: &[Measured]) -> String {
     const SHOWN: usize = 5;
     let sum = |figure: fn(&Measured) -> usize| versions.iter().map(figure).sum::<usize>();
     let mut checks = format!(
@@ -225,7 +295,7 @@ pub(crate) fn grouped(number: usize) -> String {
     grouped
 }
 
-fn wrapped(text: &str) -> String {
+pub(crate) fn wrapped(text: &str) -> String {
     const WIDTH: usize = 110;
     let mut wrapped = String::new();
     let mut column = 0;

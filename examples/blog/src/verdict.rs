@@ -15,11 +15,8 @@ const BUSY: f64 = 0.7;
 
 pub(crate) fn verdict(measured: &[Measured], cores: usize) -> String {
     let version = |name: &str| measured.iter().find(|measured| measured.version.starts_with(name));
-    if let Some(wrong) = measured.iter().find(|measured| !measured.faults.is_empty()) {
-        return format!(
-            "{} answered with something else than the database holds: however fast, it proves nothing. Mend it first.",
-            wrong.version
-        );
+    if let Some(wrong) = faulty(measured) {
+        return wrong;
     }
     let Some(mended) = version("V1") else {
         return "V1 was not run, so this run cannot say whether a cache is needed.".to_owned();
@@ -35,8 +32,17 @@ pub(crate) fn verdict(measured: &[Measured], cores: usize) -> String {
     format!("{found} {}", with_cache(mended, cached, cores))
 }
 
+/// What there is to say when an answer was wrong, and that is all there is to say then.
+pub(crate) fn faulty(measured: &[Measured]) -> Option<String> {
+    let wrong = measured.iter().find(|measured| !measured.faults.is_empty())?;
+    Some(format!(
+        "{} answered with something else than the database holds: however fast, it proves nothing. Mend it first.",
+        wrong.version
+    ))
+}
+
 /// What the lesson counts as a reason to add a part.
-fn problems(measured: &Measured, cores: usize) -> Vec<String> {
+pub(crate) fn problems(measured: &Measured, cores: usize) -> Vec<String> {
     let mut problems = Vec::new();
     if !measured.kept_up {
         problems.push(format!(
