@@ -1,0 +1,169 @@
+//! The right to fill a tier: asking for it, keeping it alive, waiting while somebody else has it, giving it back.
+
+use std::marker::PhantomData;
+use std::slice;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Errand, Level, Right, Slots};
+use crate::bounds::{Key, Value};
+use crate::entry::Entry;
+use crate::error::Result;
+use crate::event::Event;
+use crate::levels::{Found, Question, Search, Seat, unanswered};
+use crate::tier::{Acquired, Purpose, Tier};
+use crate::time;
+
+/// How long to wait before asking again whether another process has loaded: the first time, and at the most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(25));
+
+/// What a tier's answer to an acquire leaves to do.
+enum Next<V> {
+    /// Nothing: somebody has filled meanwhile.
+    Answered(Found<V>),
+    /// To ask below, with this right and the old copy.
+    Ask(Right, Option<Entry<V>>),
+    /// To wait for another process.
+    Wait(Duration),
+}
+
+/// What became of questions that wanted leases: errands to run, and loads of others to wait for.
+pub(super) struct Taken<K, V> {
+    pub(super) own: Vec<(Errand<K>, Question<K, V>)>,
+    pub(super) others: Vec<(usize, Question<K, V>, Duration)>,
+}
+
+impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
+    /// Asks for the right to keep the answers, *before* the questions go down, so that a write of a key between its
+    /// question and its answer destroys it: `R: lease · R: store→v1 · W: store←v2 · W: invalidate · R: fill v1` ends in a
+    /// refusal. The same guards the promotion of a copy from a slow tier below against an invalidation.
+    pub(super) async fn take_leases(
+        &self,
+        questions: Vec<(usize, Question<K, V>)>,
+        search: &Search<'_, K, V>,
+        answers: &mut Slots<V>,
+    ) -> Taken<K, V> {
+        let mut taken = Taken { own: Vec::new(), others: Vec::new() };
+        if questions.is_empty() {
+            return taken;
+        }
+        let keys: Vec<K> = questions.iter().map(|(_, question)| question.key.clone()).collect();
+        let covered: Vec<Seat> =
+            questions.iter().map(|(_, question)| self.context.covered(&question.place)).collect();
+        let acquired = self.heard(self.tier.acquire_many(&keys, purpose(search)).await);
+        let mut acquired = acquired.unwrap_or_default().into_iter();
+        for ((at, question), covers) in questions.into_iter().zip(covered) {
+            match self.next(acquired.next(), covers) {
+                Next::Answered(found) => answers[at] = Some(Ok(found)),
+                Next::Ask(right, stale) => taken.own.push(self.errand(at, question, right, stale)),
+                Next::Wait(left) => taken.others.push((at, question, left)),
+            }
+        }
+        taken
+    }
+
+    fn next(&self, acquired: Option<Acquired<V>>, covers: Seat) -> Next<V> {
+        match acquired {
+            Some(Acquired::Fresh(entry)) => Next::Answered(self.found(entry, covers)),
+            Some(Acquired::Granted(lease, stale)) => Next::Ask(Right::Lease(lease), stale),
+            Some(Acquired::Busy(left)) => Next::Wait(left),
+            Some(Acquired::Held) => Next::Ask(Right::None, None),
+            None => Next::Ask(Right::Unknown, None),
+        }
+    }
+
+    /// Waits for `load`, and renews the leases at half their life as long as it takes: a slow loader is not overtaken,
+    /// a dead one is.
+    pub(super) async fn with_leases_alive<A>(
+        &self,
+        errands: &[Errand<K>],
+        load: impl Future<Output = A>,
+    ) -> A {
+        let Some(lease) = self.tier.lease() else { return load.await };
+        let renewals = async {
+            while let Ok(timer) = time::timer(time::from_now(lease / 2)) {
+                timer.await;
+                for errand in errands {
+                    if let Right::Lease(lease) = errand.right {
+                        _ = self.heard(self.tier.renew(&errand.key, lease).await);
+                    }
+                }
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            biased;
+            answer = load => answer,
+            () = renewals => unreachable!("renewals go on for as long as they are awaited"),
+        }
+    }
+
+    /// Waits for the load of another process, asking now and then, at the most for one lease. Then this process loads:
+    /// with the lease, if the other one is late, or past it, keeping nothing.
+    pub(super) async fn outwait(
+        &self,
+        (at, question, left): (usize, Question<K, V>, Duration),
+        search: &Search<'_, K, V>,
+    ) -> (usize, Result<Found<V>>) {
+        self.context.events.emit(&Event::Waited { tier: self.tier.name() });
+        let ends = time::from_now(self.tier.lease().unwrap_or(left));
+        let (right, stale) = match self.asked_again(&question, search, ends).await {
+            Next::Answered(found) => return (at, Ok(found)),
+            Next::Ask(right, stale) => (right, stale),
+            Next::Wait(_) => (Right::None, None),
+        };
+        let answers = self.run(vec![self.errand(at, question, right, stale)], search).await;
+        answers.into_iter().next().unwrap_or_else(|| (at, Err(unanswered())))
+    }
+
+    async fn asked_again(
+        &self,
+        question: &Question<K, V>,
+        search: &Search<'_, K, V>,
+        ends: Instant,
+    ) -> Next<V> {
+        let mut pause = PAUSES.0;
+        loop {
+            let moment = (Instant::now() + pause.mul_f64(0.5 + fastrand::f64())).min(ends);
+            let Ok(timer) = time::timer(moment) else { return Next::Ask(Right::None, None) };
+            timer.await;
+            pause = (pause * 2).min(PAUSES.1);
+            let covers = self.context.covered(&question.place);
+            // Somebody's renewal is not seen by asking for a lease to renew.
+            if search.unless_newer.is_some()
+                && let Ok(copies) = self.peek(slice::from_ref(&question.key)).await
+                && let Some(entry) = copies.into_iter().flatten().find(|entry| self.will_do(entry, search))
+            {
+                return Next::Answered(self.found(entry, covers));
+            }
+            let acquired = self.heard(self.tier.acquire(&question.key, purpose(search)).await).ok();
+            match self.next(acquired, covers) {
+                Next::Wait(_) if Instant::now() < ends => {}
+                next => return next,
+            }
+        }
+    }
+}
+
+fn purpose<K, V>(search: &Search<'_, K, V>) -> Purpose {
+    if search.reload { Purpose::Renew } else { Purpose::Fill }
+}
+
+/// Leases of a search that is under way. One that is given up, with its caller or at its deadline, gives them back:
+/// others would otherwise wait for it until they run out.
+pub(super) struct Unused<'a, T: Tier<K, V>, K: Key, V: Value> {
+    pub(super) tier: &'a T,
+    pub(super) errands: &'a [Errand<K>],
+    pub(super) values: PhantomData<fn() -> V>,
+}
+
+impl<T: Tier<K, V>, K: Key, V: Value> Drop for Unused<'_, T, K, V> {
+    fn drop(&mut self) {
+        for errand in self.errands {
+            if let Right::Lease(lease) = errand.right {
+                self.tier.abandon_now(&errand.key, lease);
+            }
+        }
+    }
+}
