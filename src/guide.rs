@@ -7,7 +7,7 @@
 /// ---
 /// The types: [`Redis`](crate::Redis), [`RedisBuilder`](crate::tier::redis::RedisBuilder),
 /// [`Namespace`](crate::tier::redis::Namespace), [`Credentials`](crate::tier::redis::Credentials),
-/// [`CacheKey`](crate::codec::CacheKey), [`Codec`](crate::codec::Codec), [`Consistency`](crate::Consistency),
+/// [`CacheKey`](crate::codec::CacheKey), [`codec`](crate::codec), [`Consistency`](crate::Consistency),
 /// [`Stats`](crate::Stats). The guide on tests: [`testing`].
 pub mod redis {}
 

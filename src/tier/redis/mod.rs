@@ -46,6 +46,9 @@ pub mod layout;
 mod moment;
 mod namespace;
 mod nodes;
+mod packing;
+#[cfg(feature = "testing")]
+mod raw;
 mod recent;
 mod route;
 mod scripts;

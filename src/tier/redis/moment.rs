@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::lanes::Server;
 use crate::bounds::Value;
 use crate::entry::Entry;
-use crate::tier::slot::{LAST, Millis};
+use crate::tier::slot::{Kept, LAST, Millis};
 use crate::time::Timestamp;
 
 /// A moment on the cache's clock, and on the server's as early and as late as it can be.
@@ -33,6 +33,12 @@ impl Moment {
         Self { here, earliest, latest, incarnation: server.incarnation }
     }
 
+    /// A moment on the clock of a server that tells it exactly, in its only life.
+    #[cfg(feature = "testing")]
+    pub(super) fn of(here: Timestamp, there: Millis) -> Self {
+        Self { here, earliest: there, latest: there, incarnation: 0 }
+    }
+
     /// A time of the server's on the cache's clock: rather too early than too late.
     pub(super) fn here(&self, there: Millis) -> Timestamp {
         match there {
@@ -56,6 +62,12 @@ impl Moment {
 }
 
 impl Stamp {
+    /// The stamp that a copy stands under.
+    pub(super) fn of<Body>(kept: &Kept<Body>) -> Self {
+        let Kept { id, as_of, fresh_until, expires_at, .. } = kept;
+        Self { id: id.0, as_of: *as_of, fresh_until: *fresh_until, expires_at: *expires_at }
+    }
+
     /// The times as a script takes them: as of when, for how long fresh, for how long at all.
     pub(super) fn arguments(&self) -> [String; 3] {
         let span = |until: Millis| if until == LAST { LAST } else { until - self.as_of };

@@ -23,6 +23,11 @@ use super::scripts::Name as Script;
 use super::slots::Elsewhere;
 use super::{NAME, Redis, layout};
 use crate::bounds::{Key, Value};
+#[cfg(any(feature = "lz4", feature = "zstd"))]
+use crate::codec::Compression;
+#[cfg(feature = "sealing")]
+use crate::codec::KeyRing;
+use crate::codec::buffer::Buffer;
 use crate::codec::{CacheKey, Codec, Json};
 use crate::consistency::Consistency;
 use crate::entry::Entry;
@@ -47,7 +52,7 @@ const TOGETHER: usize = 128;
 pub struct Namespace<V, C = Json> {
     redis: Redis,
     name: Arc<str>,
-    copies: Copies<V, C>,
+    pub(super) copies: Copies<V, C>,
     lease: Duration,
     replica_lag: Duration,
     host: OnceLock<Host>,
@@ -134,7 +139,30 @@ impl<V, C> Namespace<V, C> {
         Self { replica_lag: lag, ..self }
     }
 
-    /// The biggest value that is kept, in bytes as it is written. Bigger ones go to their readers only, and may be kept
+    /// Makes values smaller before they are kept. Default: not done. What others have compressed is read in any case, as far
+    /// as the feature for it is there.
+    #[cfg(any(feature = "lz4", feature = "zstd"))]
+    #[must_use]
+    pub fn compress(mut self, compression: Compression) -> Self {
+        self.copies.packing.compression = Some(compression);
+        self
+    }
+
+    /// Encrypts values, and binds them to what they stand for: nobody without a key of the ring can read one, make one, or
+    /// put one where or when it does not belong. A copy that is not sealed, or was sealed for another key, namespace,
+    /// schema or time, is a miss and a count; that a key has no value is sealed as well. Default: not sealed.
+    ///
+    /// What it does not do: hide keys, which stand in names and copies in clear text, nor how long a value is, nor whether
+    /// there is one; prevent that copies are deleted, or that an earlier copy of the same key is put back before its own
+    /// time is over. Times are judged by the server's clock: who can set that, prolongs copies by it.
+    #[cfg(feature = "sealing")]
+    #[must_use]
+    pub fn sealed(mut self, keys: KeyRing) -> Self {
+        self.copies.packing.keys = Some(keys);
+        self
+    }
+
+    /// The biggest value that is kept, in bytes as its codec writes it. Bigger ones go to their readers only, and may be kept
     /// by the tiers above. Default: 1 MiB.
     #[must_use]
     pub fn max_value(mut self, bytes: usize) -> Self {
@@ -199,7 +227,7 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
         }
     }
 
-    fn name<K: CacheKey>(&self, key: &K) -> Name {
+    pub(super) fn name<K: CacheKey>(&self, key: &K) -> Name {
         Name::of(&self.name, key)
     }
 
@@ -209,7 +237,7 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
         }
     }
 
-    fn now(&self) -> Timestamp {
+    pub(super) fn now(&self) -> Timestamp {
         match self.host.get() {
             Some(host) => host.clock().now(),
             None => own_clock().now(),
@@ -321,7 +349,7 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
     }
 
     /// The bytes of an entry that is to stand under `name`; `None`, and a count, when it cannot.
-    fn written(&self, name: &Name, stamp: &Stamp, entry: &Entry<V>) -> Option<Vec<u8>> {
+    fn written(&self, name: &Name, stamp: &Stamp, entry: &Entry<V>) -> Option<Buffer> {
         let written = self.copies.write(name, stamp, entry.value());
         if written.is_none() {
             self.emit(&Event::Unfit { tier: NAME });
@@ -582,6 +610,9 @@ impl<K: Key + CacheKey, V: Value, C: Codec<V>> Tier<K, V> for Namespace<V, C> {
         }
         if self.lease.is_zero() {
             return Err(Error::new(ErrorKind::Settings, "`lease` is zero: no load could ever be kept"));
+        }
+        if let Some(complaint) = self.copies.packing.complaint() {
+            return Err(Error::new(ErrorKind::Settings, complaint));
         }
         if !self.replica_lag.is_zero() && host.consistency() == Consistency::Linearizable {
             return Err(Error::new(
