@@ -29,6 +29,8 @@ pub(crate) struct Figures {
 pub(crate) fn command(args: &str) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_blog"));
     command.args(args.split_whitespace());
+    // A test kills the program, which then leaves its folder behind: where nobody minds.
+    command.env("TMPDIR", env!("CARGO_TARGET_TMPDIR"));
     command
 }
 
