@@ -2,6 +2,7 @@
 //! that it has a key no more, or says nothing any more.
 
 use std::collections::{HashMap, HashSet};
+use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -149,9 +150,7 @@ impl Cluster {
     }
 
     fn lose(self: &Arc<Self>) {
-        if !self.lost.swap(true, Ordering::AcqRel) {
-            self.audience.one_left();
-        }
+        self.audience.one_left(|| !self.lost.swap(true, Ordering::AcqRel));
         self.watch();
     }
 
@@ -232,13 +231,15 @@ impl Cluster {
         let mut known = self.known.write();
         let owners = primaries.iter().map(|primary| Some(self.node(&mut known, primary.as_ref()?))).collect();
         let still: HashSet<&Address> = primaries.iter().flatten().collect();
-        known.nodes.retain(|address, _| still.contains(address));
-        known.owners = owners;
+        let (nodes_now, gone) =
+            mem::take(&mut known.nodes).into_iter().partition(|(at, _)| still.contains(at));
+        known.nodes = nodes_now;
+        let gone: (HashMap<_, _>, Vec<_>) = (gone, mem::replace(&mut known.owners, owners));
         known.addresses = nodes;
         drop(known);
-        if self.lost.swap(false, Ordering::AcqRel) {
-            self.audience.one_came_back();
-        }
+        // Who goes with them may be away, and its end is told: not while everybody waits for the lock.
+        drop(gone);
+        self.audience.one_came_back(|| self.lost.swap(false, Ordering::AcqRel));
     }
 }
 

@@ -70,6 +70,8 @@ pub struct RedisBuilder {
     url: String,
     settings: Settings,
     kind: Kind,
+    /// Whether it was said to be of two kinds.
+    named_twice: bool,
     sentinel_credentials: Option<Credentials>,
     #[cfg(feature = "redis-rustls")]
     tls: Tls,
@@ -111,6 +113,7 @@ impl RedisBuilder {
                 in_cluster: false,
             },
             kind: Kind::Server,
+            named_twice: false,
             sentinel_credentials: None,
             #[cfg(feature = "redis-rustls")]
             tls: Tls::default(),
@@ -127,6 +130,7 @@ impl RedisBuilder {
     /// # Ok::<(), larder::Error>(())
     /// ```
     pub fn cluster<'a>(mut self, others: impl IntoIterator<Item = &'a str>) -> Self {
+        self.named_twice |= matches!(self.kind, Kind::Service(_));
         self.kind = Kind::Cluster(others.into_iter().map(str::to_owned).collect());
         self.settings.in_cluster = true;
         self
@@ -144,6 +148,7 @@ impl RedisBuilder {
     /// # Ok::<(), larder::Error>(())
     /// ```
     pub fn sentinels<'a>(mut self, sentinels: impl IntoIterator<Item = &'a str>) -> Self {
+        self.named_twice |= matches!(self.kind, Kind::Cluster(_));
         self.kind = Kind::Service(sentinels.into_iter().map(str::to_owned).collect());
         self.settings.in_cluster = false;
         self
@@ -246,6 +251,16 @@ impl RedisBuilder {
             return Err(wrong("a deadline is zero: nothing could ever finish"));
         }
         let info = self.read_url()?;
+        if self.named_twice {
+            return Err(wrong(
+                "`cluster` and `sentinels` disagree: the URL is the address of the one or of the other",
+            ));
+        }
+        if !matches!(self.kind, Kind::Server) && matches!(info.addr(), ConnectionAddr::Unix(_)) {
+            return Err(wrong(
+                "the URL is that of a socket file: nodes of a cluster, and services, have hosts",
+            ));
+        }
         match &self.kind {
             Kind::Server => {
                 self.refuse_plaintext(&info)?;
@@ -330,7 +345,10 @@ impl fmt::Debug for RedisBuilder {
 
 fn address(text: &str) -> Result<Address> {
     Address::parse(text, "")
-        .filter(|address| !address.host.is_empty())
+        .filter(|address| !address.host.is_empty() && address.port > 0)
+        // A URL, perhaps with a password, is no address: it would be looked up as the name of a host.
+        .filter(|address| !address.host.contains(|c: char| "/@[]?#".contains(c) || c.is_whitespace()))
+        .filter(|address| !address.host.contains(':') || address.host.parse::<std::net::Ipv6Addr>().is_ok())
         .ok_or_else(|| wrong("an address is not understood: give each as `host:port`"))
 }
 

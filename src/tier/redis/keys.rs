@@ -76,6 +76,11 @@ pub(super) fn bucket_name(bucket: Bucket) -> String {
     format!("b{bucket:03}")
 }
 
+/// A name in a bucket that no key has: in keys a `%` is always followed by something.
+pub(super) fn name_of_nothing(namespace: &str, bucket: Bucket) -> String {
+    format!("{namespace}:{{{}}}:%", bucket_name(bucket))
+}
+
 /// The bucket of a name in Redis, if it is one that a namespace has made.
 pub(super) fn bucket_of(name: &[u8]) -> Option<Bucket> {
     let begins = name.iter().position(|byte| *byte == b'{')?;

@@ -252,16 +252,12 @@ impl Lanes {
 
     /// Nobody asks the server any more, until a probe has had an answer.
     fn trip(self: &Arc<Self>) {
-        if self.breaker.trip() {
-            self.audience.one_left();
-        }
+        self.audience.one_left(|| self.breaker.trip());
         self.see_to_probe();
     }
 
     fn heal(&self) {
-        if self.breaker.heal() {
-            self.audience.one_came_back();
-        }
+        self.audience.one_came_back(|| self.breaker.heal());
     }
 
     /// One task asks for a sign of life, and tries to connect until it can, or nobody is left to want it.
@@ -328,7 +324,8 @@ impl Lanes {
     }
 
     async fn dial_at_leisure(self: &Arc<Self>, lane: usize) -> Result<Link, Fault> {
-        let pool = self.pool(self.route.find(self.settings.connect_deadline).await?).await?;
+        // Half of the time: when most sentinels say nothing, there must be some left for who the others name.
+        let pool = self.pool(self.route.find(self.settings.connect_deadline / 2).await?).await?;
         let pooled = pool.get().await.map_err(|error| unreachable(&error))?;
         let mut connection = deadpool_redis::Connection::take(pooled);
         // A server that is still loading its data refuses this, and is not there yet.
@@ -348,7 +345,12 @@ impl Lanes {
     /// Which life of its the server at the other end is in, if it is a server for us.
     async fn life(&self, connection: &mut MultiplexedConnection) -> Result<u32, Fault> {
         let about = match About::ask(connection).await {
-            Err(Fault::Refused(_)) if self.settings.trust_restarts => return Ok(0),
+            Err(Fault::Refused(_)) if self.settings.trust_restarts => {
+                if self.settings.in_cluster {
+                    in_service(connection).await?;
+                }
+                return Ok(0);
+            }
             about => about?,
         };
         match (self.settings.in_cluster, about.in_cluster) {
@@ -512,9 +514,7 @@ const PLAINTEXT: &str =
 impl Drop for Lanes {
     /// A node that left its cluster while it was away keeps nobody waiting for it.
     fn drop(&mut self) {
-        if self.breaker.is_open() {
-            self.audience.one_came_back();
-        }
+        self.audience.one_came_back(|| self.breaker.heal());
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::slice;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -17,7 +17,7 @@ use super::fault::Fault;
 use super::keys::{self, Bucket, Name};
 use super::lanes::{Lanes, Server};
 use super::moment::{Moment, Stamp, millis};
-use super::nodes::Call;
+use super::nodes::{Call, Calling, Nodes};
 use super::recent::{Met, Recent};
 use super::scripts::Name as Script;
 use super::slots::Elsewhere;
@@ -40,6 +40,8 @@ use crate::time::{self, Clock, SystemClock, Timestamp};
 const LEASE: Duration = Duration::from_secs(5);
 /// How long to wait before trying again to give a lease back.
 const GIVE_BACK_PAUSE: Duration = Duration::from_millis(100);
+/// For how long the last invalidations are tried again at a server that has come back.
+const RESEND: Duration = Duration::from_secs(60);
 /// How many keys are asked for in one message.
 const BATCH: usize = 500;
 /// How many scripts of one batch are under way at once: so many are answered well within a deadline.
@@ -184,6 +186,19 @@ impl<V: Value, C: Codec<V>> Drop for GiveBack<'_, V, C> {
     }
 }
 
+/// Leases of a batch that is still being asked for: whoever wanted it may have stopped listening.
+struct Unheard<'a, V: Value, C: Codec<V>> {
+    namespace: &'a Namespace<V, C>,
+    leases: Mutex<Vec<(&'a Name, Lease)>>,
+}
+
+impl<V: Value, C: Codec<V>> Drop for Unheard<'_, V, C> {
+    fn drop(&mut self) {
+        let leases = self.leases.get_mut().drain(..).map(|(name, lease)| (name.clone(), lease));
+        self.namespace.give_all_back(leases.collect());
+    }
+}
+
 impl<V: Value, C: Codec<V>> Namespace<V, C> {
     fn moment(&self, server: &Server) -> Moment {
         Moment::new(self.now(), server)
@@ -197,10 +212,14 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
     }
 
     /// A call for each name, those of one server on one link.
-    async fn calls(&self, names: &[Name]) -> Vec<Result<Call, Fault>> {
-        let calls = self.redis.0.calls(names.iter().map(|name| name.bucket)).await;
-        calls.iter().flatten().for_each(|call| self.recognise(call.server()));
-        calls
+    async fn calls(&self, names: &[Name]) -> Vec<Calling<'_>> {
+        self.redis.0.calls(names.iter().map(|name| name.bucket)).await
+    }
+
+    async fn made(&self, call: Calling<'_>) -> Result<Call, Fault> {
+        let call = call.await?;
+        self.recognise(call.server());
+        Ok(call)
     }
 
     async fn follow(&self, call: &Call, name: &Name, to: &Elsewhere) -> Result<Call, Fault> {
@@ -251,11 +270,25 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
         }
         let names = self.recent.lock().names(Instant::now());
         let (Ok(runtime), false) = (Handle::try_current(), names.is_empty()) else { return };
-        let (redis, hold_off) = (self.redis.clone(), self.hold_off());
+        let (nodes, hold_off) = (Arc::downgrade(&self.redis.0), self.hold_off());
+        let ends = time::from_now(RESEND);
         runtime.spawn(async move {
-            for name in names {
-                let Some(bucket) = keys::bucket_of(name.as_bytes()) else { continue };
-                _ = invalidate(&redis, redis.0.call(bucket).await, name.as_bytes(), &hold_off).await;
+            let mut names = names;
+            while !names.is_empty() && Instant::now() < ends {
+                let mut left = Vec::new();
+                for name in names {
+                    let Some(nodes) = Weak::<Nodes>::upgrade(&nodes) else { return };
+                    let Some(bucket) = keys::bucket_of(name.as_bytes()) else { continue };
+                    let redis = Redis(nodes);
+                    let call = redis.0.call(bucket).await;
+                    // One that has just taken over may not serve at once.
+                    if invalidate(&redis, call, name.as_bytes(), &hold_off).await.is_err() {
+                        left.push(name);
+                    }
+                }
+                names = left;
+                let Ok(timer) = time::timer(time::from_now(GIVE_BACK_PAUSE)) else { return };
+                timer.await;
             }
         });
     }
@@ -415,16 +448,31 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
 
     /// Gives a lease back in the background, as soon as the server answers, and only while it can still be in force.
     fn give_back(&self, name: &Name, lease: Lease) {
+        self.give_all_back(vec![(name.clone(), lease)]);
+    }
+
+    /// The same for many, some at a time: thousands at once would make the server look away.
+    fn give_all_back(&self, mut leases: Vec<(Name, Lease)>) {
+        if leases.is_empty() {
+            return;
+        }
         let Ok(runtime) = Handle::try_current() else { return };
-        let (redis, name, ends) = (self.redis.clone(), name.clone(), time::from_now(self.lease));
+        let (redis, ends) = (self.redis.clone(), time::from_now(self.lease));
         runtime.spawn(async move {
-            let number = lease.number().to_be_bytes();
-            while Instant::now() < ends {
-                let call = redis.0.call(name.bucket).await;
-                if anywhere::<String>(&redis, call, Script::Abandon, name.redis.as_bytes(), &[&number, b"0"])
-                    .await
-                    .is_ok()
-                {
+            while !leases.is_empty() && Instant::now() < ends {
+                let mut left = Vec::new();
+                for leases in leases.chunks(TOGETHER) {
+                    let given = leases.iter().map(|(name, lease)| async {
+                        let (call, number) = (redis.0.call(name.bucket).await, lease.number().to_be_bytes());
+                        let arguments: &[&[u8]] = &[&number, b"0"];
+                        anywhere::<String>(&redis, call, Script::Abandon, name.redis.as_bytes(), arguments)
+                            .await
+                    });
+                    let given = leases.iter().zip(join_all(given).await);
+                    left.extend(given.filter(|(_, given)| given.is_err()).map(|(lease, _)| lease.clone()));
+                }
+                leases = left;
+                if leases.is_empty() {
                     return;
                 }
                 let Ok(timer) = time::timer(time::from_now(GIVE_BACK_PAUSE)) else { return };
@@ -481,12 +529,13 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
         arguments: impl Fn(&Server) -> Vec<Vec<u8>>,
     ) -> Result<Vec<String>, Fault> {
         let names: Vec<Name> = keys.iter().map(|key| self.name(key)).collect();
-        let mut answers = Vec::with_capacity(names.len());
+        let mut parts = Vec::new();
+        // What fails for some keys need not fail for those behind them: they may be on other servers.
         for names in names.chunks(TOGETHER) {
             let _turn = self.redis.0.turn(names.len()).await;
-            answers.extend(self.together(names, script, &arguments).await?);
+            parts.push(self.together(names, script, &arguments).await);
         }
-        Ok(answers)
+        Ok(parts.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
     }
 
     async fn together(
@@ -498,9 +547,9 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
         let mut patience = self.redis.0.patience();
         loop {
             let calls = names.iter().zip(self.calls(names).await);
-            let answers = join_all(
-                calls.map(|(name, call)| async { self.run::<String>(call?, name, script, &arguments).await }),
-            );
+            let answers = join_all(calls.map(|(name, call)| async {
+                self.run::<String>(self.made(call).await?, name, script, &arguments).await
+            }));
             match answers.await.into_iter().collect() {
                 // All of these scripts can be sent twice.
                 Err(Fault::Lost) if patience > 0 => patience -= 1,
@@ -540,12 +589,43 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
     async fn drop_matching(&self, pattern: &str) -> Result<(), Fault> {
         // A key that is moved from a node that was not looked at yet to one that was is found the second time.
         let rounds = if self.redis.0.are_many() { 2 } else { 1 };
+        let mut dropped = Ok(());
         for _ in 0..rounds {
-            for server in self.redis.0.all().await? {
-                self.drop_matching_on(server, pattern).await?;
+            for server in self.servers().await? {
+                // One that is away keeps nobody from dropping what the others have.
+                dropped = dropped.and(self.drop_matching_on(server, pattern).await);
             }
         }
-        Ok(())
+        dropped
+    }
+
+    /// Every server that has keys of the namespace, or is being sent some. A node that gets its first slot is nobody's
+    /// owner yet; whoever is asked for a key that is nowhere tells of it.
+    async fn servers(&self) -> Result<Vec<Arc<Lanes>>, Fault> {
+        let mut servers = self.redis.0.all().await?;
+        if !self.redis.0.are_many() {
+            return Ok(servers);
+        }
+        let told = join_all((0..keys::BUCKETS).map(|bucket| self.on_its_way_to(bucket)));
+        for lanes in told.await.into_iter().flatten() {
+            if !servers.iter().any(|known| Arc::ptr_eq(known, &lanes)) {
+                servers.push(lanes);
+            }
+        }
+        Ok(servers)
+    }
+
+    async fn on_its_way_to(&self, bucket: Bucket) -> Option<Arc<Lanes>> {
+        let nobody = keys::name_of_nothing(&self.name, bucket);
+        let mut get = redis::cmd("GET");
+        get.arg(nobody);
+        let mut call = self.redis.0.call(bucket).await.ok()?;
+        let mut lanes = None;
+        while let Err(Fault::Elsewhere(to)) = call.ask::<Answer>(&get).await {
+            call = self.redis.0.follow(&call, Some(bucket), &to).await.ok()?;
+            lanes = Some(Arc::clone(call.lanes()));
+        }
+        lanes
     }
 
     async fn drop_matching_on(&self, server: Arc<Lanes>, pattern: &str) -> Result<(), Fault> {
@@ -655,12 +735,20 @@ impl<K: Key + CacheKey, V: Value, C: Codec<V>> Tier<K, V> for Namespace<V, C> {
     async fn acquire_many(&self, keys: &[K], purpose: Purpose) -> Result<Vec<Acquired<V>>> {
         let names: Vec<Name> = keys.iter().map(|key| self.name(key)).collect();
         let mut answers = Vec::with_capacity(names.len());
+        let unheard = Unheard { namespace: self, leases: Mutex::default() };
         for names in names.chunks(TOGETHER) {
             let _turn = self.redis.0.turn(names.len()).await;
             let calls = names.iter().zip(self.calls(names).await);
-            let acquired = calls.map(|(name, call)| async { self.acquire_one(call?, name, purpose).await });
+            let acquired = calls.map(|(name, call)| async {
+                let acquired = self.acquire_one(self.made(call).await?, name, purpose).await?;
+                if let Acquired::Granted(lease, _) = &acquired {
+                    unheard.leases.lock().push((name, *lease));
+                }
+                Ok(acquired)
+            });
             answers.extend(join_all(acquired).await);
         }
+        unheard.leases.lock().clear();
         // One whose server does not answer is loaded, and kept nowhere.
         let acquired = self.whatever_came(answers)?.into_iter();
         Ok(acquired.map(|acquired| acquired.unwrap_or(Acquired::Held)).collect())
@@ -678,12 +766,15 @@ impl<K: Key + CacheKey, V: Value, C: Codec<V>> Tier<K, V> for Namespace<V, C> {
             let names: Vec<Name> = fills.iter().map(|(key, ..)| self.name(*key)).collect();
             let calls = names.iter().zip(fills).zip(self.calls(&names).await);
             let filled = calls.map(|((name, (_, lease, entry)), call)| async {
-                self.fill_one(call?, name, *lease, entry).await
+                self.fill_one(self.made(call).await?, name, *lease, entry).await
             });
             answers.extend(join_all(filled).await);
         }
-        let filled = self.whatever_came(answers)?.into_iter();
-        Ok(filled.map(|filled| filled.unwrap_or(Filled::Refused)).collect())
+        let filled = self.whatever_came(answers)?;
+        // Their leases may be in force, and others would wait for them.
+        let lost = filled.iter().zip(fills).filter(|(filled, _)| filled.is_none());
+        self.give_all_back(lost.map(|(_, (key, lease, _))| (self.name(*key), *lease)).collect());
+        Ok(filled.into_iter().map(|filled| filled.unwrap_or(Filled::Refused)).collect())
     }
 
     async fn renew(&self, key: &K, lease: Lease) -> Result<()> {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, Shared, ready};
 use redis::{Cmd, ConnectionInfo, FromRedisValue};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
@@ -44,6 +46,9 @@ pub(super) struct Call {
     until: Instant,
     hops: u8,
 }
+
+/// A call that is being made, for everybody who has a key on its server.
+pub(super) type Calling<'a> = Shared<BoxFuture<'a, Result<Call, Fault>>>;
 
 impl Nodes {
     /// The only server.
@@ -92,31 +97,29 @@ impl Nodes {
     }
 
     /// A call to each server that has some of these buckets, in their order: one link for all that one server has.
-    pub(super) async fn calls(&self, buckets: impl Iterator<Item = Bucket>) -> Vec<Result<Call, Fault>> {
+    /// None waits for another: a server that takes all the time there is leaves that of the others to them.
+    pub(super) async fn calls(&self, buckets: impl Iterator<Item = Bucket>) -> Vec<Calling<'_>> {
         let Kind::Many(cluster) = &self.kind else {
-            let call = self.call(0).await;
+            let call = self.call(0).boxed().shared();
             return buckets.map(|_| call.clone()).collect();
         };
         let until = self.until();
-        let mut made: Vec<(Arc<Lanes>, Result<Call, Fault>)> = Vec::new();
+        let mut made: Vec<(Arc<Lanes>, Calling<'_>)> = Vec::new();
         let mut calls = Vec::new();
         for bucket in buckets {
             let lanes = match cluster.owner(bucket, until).await {
                 Ok(lanes) => lanes,
                 Err(fault) => {
-                    calls.push(Err(fault));
+                    calls.push(ready(Err(fault)).boxed().shared());
                     continue;
                 }
             };
             let known = made.iter().find(|(theirs, _)| Arc::ptr_eq(theirs, &lanes));
-            let call = match known {
-                Some((_, call)) => call.clone(),
-                None => {
-                    let call = self.call_until(Arc::clone(&lanes), until).await;
-                    made.push((lanes, call.clone()));
-                    call
-                }
-            };
+            let call = known.map(|(_, call)| call.clone()).unwrap_or_else(|| {
+                let call = self.call_until(Arc::clone(&lanes), until).boxed().shared();
+                made.push((lanes, call.clone()));
+                call
+            });
             calls.push(call);
         }
         calls
@@ -169,6 +172,11 @@ impl Nodes {
 }
 
 impl Call {
+    /// All connections to the server that is spoken to.
+    pub(super) fn lanes(&self) -> &Arc<Lanes> {
+        &self.lanes
+    }
+
     /// The server that is spoken to.
     pub(super) fn server(&self) -> &Server {
         self.link.server()
