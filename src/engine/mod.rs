@@ -299,6 +299,17 @@ impl<K: Key, V: Value> Engine<K, V> {
         self.dropped(keys, dropped)
     }
 
+    /// The same, with an answer for each key.
+    async fn drop_each(&self, keys: &[K]) -> Vec<Result<()>> {
+        let answers = self.0.setup.levels.invalidate_each(keys).await;
+        self.0.flights.overtake(keys);
+        let dropped = answers.iter().filter(|answer| answer.is_ok()).count();
+        if dropped > 0 {
+            self.events().emit(&Event::Invalidated { keys: dropped });
+        }
+        answers
+    }
+
     /// The same for the keys in `scope`.
     async fn drop_copies_where(&self, scope: &Scope<K>) -> Result<()> {
         let dropped = self.0.setup.levels.clear_where(scope).await;

@@ -94,9 +94,14 @@ impl<K: Key, V: Value> Payer<K, V> {
         let Engine(parts) = &self.engine;
         let mut pause = PAUSES.0;
         while let Some(debt) = parts.setup.owed.next(BATCH) {
-            if self.pay_one(debt).await {
-                pause = PAUSES.0;
-                continue;
+            match self.pay_one(debt).await {
+                Payment::Whole => {
+                    pause = PAUSES.0;
+                    continue;
+                }
+                // What some servers could do is done: there may be more for them behind it.
+                Payment::Part => pause = PAUSES.0,
+                Payment::Nothing => {}
             }
             if parts.background.is_closed() {
                 return;
@@ -107,13 +112,10 @@ impl<K: Key, V: Value> Payer<K, V> {
         }
     }
 
-    async fn pay_one(&self, debt: Debt<K>) -> bool {
+    async fn pay_one(&self, debt: Debt<K>) -> Payment {
         let engine = &self.engine;
         let (done, keys) = match &debt {
-            Debt::Keys(keys) => {
-                let keys: Vec<K> = keys.iter().map(|(key, _)| key.clone()).collect();
-                (engine.drop_copies(&keys).await.is_ok(), keys.len())
-            }
+            Debt::Keys(keys) => return self.pay_keys(keys).await,
             Debt::Scope(scope, _) => (engine.drop_copies_where(scope).await.is_ok(), 1),
             Debt::Everything(_) => {
                 let cleared = engine.0.setup.levels.clear().await.is_ok();
@@ -125,8 +127,33 @@ impl<K: Key, V: Value> Payer<K, V> {
             engine.0.setup.owed.paid(debt);
             engine.events().emit(&Event::Paid { keys });
         }
-        done
+        if done { Payment::Whole } else { Payment::Nothing }
     }
+
+    async fn pay_keys(&self, owed: &[(K, u64)]) -> Payment {
+        let engine = &self.engine;
+        let keys: Vec<K> = owed.iter().map(|(key, _)| key.clone()).collect();
+        let answers = engine.drop_each(&keys).await;
+        let done = owed.iter().zip(answers).filter(|(_, answer)| answer.is_ok());
+        let done: Vec<(K, u64)> = done.map(|(debt, _)| debt.clone()).collect();
+        let keys = done.len();
+        if keys > 0 {
+            engine.0.setup.owed.paid(Debt::Keys(done));
+            engine.events().emit(&Event::Paid { keys });
+        }
+        match keys {
+            0 => Payment::Nothing,
+            _ if keys < owed.len() => Payment::Part,
+            _ => Payment::Whole,
+        }
+    }
+}
+
+/// How much of a debt was paid.
+enum Payment {
+    Whole,
+    Part,
+    Nothing,
 }
 
 impl<K: Key, V: Value> Drop for Payer<K, V> {

@@ -128,6 +128,9 @@ pub(crate) trait Levels<K: Key, V: Value>: Send + Sync + 'static {
     /// Drops copies and destroys leases, lowest tier first.
     async fn invalidate(&self, keys: &[K]) -> Result<()>;
 
+    /// The same, with an answer for each key: of tiers on several servers one may be away.
+    async fn invalidate_each(&self, keys: &[K]) -> Vec<Result<()>>;
+
     /// The same, as far as it can be done without waiting.
     fn invalidate_now(&self, keys: &[K]);
 

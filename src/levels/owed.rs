@@ -104,7 +104,10 @@ impl<K: Clone + Eq + Hash> Owed<K> {
         if let Some((scope, number)) = debts.scopes.first() {
             return Some(Debt::Scope(scope.clone(), *number));
         }
-        let keys: Vec<_> = debts.keys.iter().take(most).map(|(key, number)| (key.clone(), *number)).collect();
+        // From anywhere: those that cannot be paid now must not always be the first.
+        let from = fastrand::usize(..debts.keys.len().max(1));
+        let keys = debts.keys.iter().cycle().skip(from).take(debts.keys.len().min(most));
+        let keys: Vec<_> = keys.map(|(key, number)| (key.clone(), *number)).collect();
         (!keys.is_empty()).then_some(Debt::Keys(keys))
     }
 

@@ -79,6 +79,10 @@ impl<K: Key, V: Value, T: Tier<K, V>> Tier<K, V> for Arc<T> {
         (**self).invalidate_many(keys)
     }
 
+    fn invalidate_each(&self, keys: &[K]) -> impl Future<Output = Vec<Result<()>>> + Send {
+        (**self).invalidate_each(keys)
+    }
+
     fn abandon_now(&self, key: &K, lease: Lease) {
         (**self).abandon_now(key, lease);
     }

@@ -235,6 +235,15 @@ pub trait Tier<K: Key, V: Value>: Send + Sync + 'static {
     /// Drops the copies of `keys` and destroys their leases. When it answers, no older copy can come back.
     fn invalidate_many(&self, keys: &[K]) -> impl Future<Output = Result<()>> + Send;
 
+    /// The same, with an answer for each key: of a tier on several servers one may be away. Unless overridden, all keys have
+    /// the answer of [`invalidate_many`](Self::invalidate_many).
+    fn invalidate_each(&self, keys: &[K]) -> impl Future<Output = Vec<Result<()>>> + Send {
+        async {
+            let dropped = self.invalidate_many(keys).await;
+            keys.iter().map(|_| dropped.clone()).collect()
+        }
+    }
+
     /// Does what [`invalidate_many`](Self::invalidate_many) does as far as it can be done without waiting; called
     /// when a write is cancelled.
     fn invalidate_now(&self, _keys: &[K]) {}

@@ -283,6 +283,14 @@ impl<K: Key, V: Value, T: Tier<K, V>> Levels<K, V> for Level<T, K, V> {
         self.dropped(self.tier.invalidate_many(keys).await).and(below)
     }
 
+    async fn invalidate_each(&self, keys: &[K]) -> Vec<Result<()>> {
+        let below = self.below.invalidate_each(keys).await;
+        let here = self.tier.invalidate_each(keys).await;
+        // One word on a tier that fails will do for the whole batch.
+        _ = self.dropped(here.iter().find_map(|answer| answer.clone().err()).map_or(Ok(()), Err));
+        below.into_iter().zip(here).map(|(below, here)| here.and(below)).collect()
+    }
+
     fn invalidate_now(&self, keys: &[K]) {
         self.below.invalidate_now(keys);
         self.tier.invalidate_now(keys);

@@ -59,7 +59,7 @@ pub struct Namespace<V, C = Json> {
     replica_lag: Duration,
     host: OnceLock<Host>,
     recent: Mutex<Recent>,
-    met: Mutex<Met>,
+    met: Met,
 }
 
 impl<V> Namespace<V> {
@@ -72,7 +72,7 @@ impl<V> Namespace<V> {
             replica_lag: Duration::ZERO,
             host: OnceLock::new(),
             recent: Mutex::default(),
-            met: Mutex::default(),
+            met: Met::default(),
         }
     }
 }
@@ -265,7 +265,7 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
 
     /// Notices a server that was not there before, or has begun another life, and sends out the last invalidations again.
     fn recognise(&self, server: &Server) {
-        if !self.met.lock().is_new(server.life) {
+        if !self.met.is_new(server.life) {
             return;
         }
         let names = self.recent.lock().names(Instant::now());
@@ -528,14 +528,23 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
         script: Script,
         arguments: impl Fn(&Server) -> Vec<Vec<u8>>,
     ) -> Result<Vec<String>, Fault> {
+        self.each(keys, script, arguments).await.into_iter().collect()
+    }
+
+    /// One script for each key. What fails for some keys need not fail for others: they may be on other servers.
+    async fn each<K: CacheKey + Sync>(
+        &self,
+        keys: &[K],
+        script: Script,
+        arguments: impl Fn(&Server) -> Vec<Vec<u8>>,
+    ) -> Vec<Result<String, Fault>> {
         let names: Vec<Name> = keys.iter().map(|key| self.name(key)).collect();
-        let mut parts = Vec::new();
-        // What fails for some keys need not fail for those behind them: they may be on other servers.
+        let mut answers = Vec::with_capacity(names.len());
         for names in names.chunks(TOGETHER) {
             let _turn = self.redis.0.turn(names.len()).await;
-            parts.push(self.together(names, script, &arguments).await);
+            answers.extend(self.together(names, script, &arguments).await);
         }
-        Ok(parts.into_iter().collect::<Result<Vec<_>, _>>()?.concat())
+        answers
     }
 
     async fn together(
@@ -543,18 +552,19 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
         names: &[Name],
         script: Script,
         arguments: impl Fn(&Server) -> Vec<Vec<u8>>,
-    ) -> Result<Vec<String>, Fault> {
+    ) -> Vec<Result<String, Fault>> {
         let mut patience = self.redis.0.patience();
         loop {
             let calls = names.iter().zip(self.calls(names).await);
             let answers = join_all(calls.map(|(name, call)| async {
                 self.run::<String>(self.made(call).await?, name, script, &arguments).await
             }));
-            match answers.await.into_iter().collect() {
-                // All of these scripts can be sent twice.
-                Err(Fault::Lost) if patience > 0 => patience -= 1,
-                answers => return answers,
+            let answers = answers.await;
+            // All of these scripts can be sent twice.
+            if patience == 0 || !answers.contains(&Err(Fault::Lost)) {
+                return answers;
             }
+            patience -= 1;
         }
     }
 
@@ -801,6 +811,13 @@ impl<K: Key + CacheKey, V: Value, C: Codec<V>> Tier<K, V> for Namespace<V, C> {
         self.for_each(keys, Script::Invalidate, |_| vec![self.hold_off()]).await?;
         self.note(keys);
         Ok(())
+    }
+
+    async fn invalidate_each(&self, keys: &[K]) -> Vec<Result<()>> {
+        let answers = self.each(keys, Script::Invalidate, |_| vec![self.hold_off()]).await;
+        let dropped = keys.iter().zip(&answers).filter(|(_, answer)| answer.is_ok());
+        self.note(&dropped.map(|(key, _)| key).collect::<Vec<_>>());
+        answers.into_iter().map(|answer| Ok(answer.map(|_done| ())?)).collect()
     }
 
     async fn hold_many(&self, keys: &[K], hold: Hold, lifetime: Duration) -> Result<()> {

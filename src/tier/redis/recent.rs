@@ -4,7 +4,10 @@
 //! process invalidated lately it then invalidates once more.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use tokio::time::Instant;
 
@@ -32,21 +35,31 @@ impl Recent {
 
 /// The lives of servers that were met, as many as fit.
 #[derive(Debug, Default)]
-pub(super) struct Met(VecDeque<u32>);
+pub(super) struct Met {
+    /// The life met last, and one; most calls meet it again.
+    last: AtomicU64,
+    lives: Mutex<VecDeque<u32>>,
+}
 
 /// How many lives are remembered: those of the biggest clusters.
 const LIVES: usize = 1_024;
 
 impl Met {
     /// Whether this life was not met before.
-    pub(super) fn is_new(&mut self, life: u32) -> bool {
-        if self.0.contains(&life) {
+    pub(super) fn is_new(&self, life: u32) -> bool {
+        let last = u64::from(life) + 1;
+        if self.last.load(Ordering::Relaxed) == last {
             return false;
         }
-        if self.0.len() == LIVES {
-            self.0.pop_back();
+        self.last.store(last, Ordering::Relaxed);
+        let mut lives = self.lives.lock();
+        if lives.contains(&life) {
+            return false;
         }
-        self.0.push_front(life);
+        if lives.len() == LIVES {
+            lives.pop_back();
+        }
+        lives.push_front(life);
         true
     }
 }
@@ -64,6 +77,12 @@ mod tests {
         }
         let names = recent.names(begin + Duration::from_secs(100));
         assert_eq!((names.first().map(String::as_str), names.len()), (Some("40"), 60));
+    }
+
+    #[test]
+    fn a_life_is_new_once() {
+        let met = Met::default();
+        assert_eq!([7, 7, 0, 7, 0].map(|life| met.is_new(life)), [true, false, true, false, false]);
     }
 
     #[test]
