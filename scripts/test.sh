@@ -34,6 +34,7 @@ CHECKS=(
     "deny|licences, duplicates and sources of the dependencies"
     "features|the library builds with no feature, and with each alone"
     "debug|all tests of the workspace, documentation examples too, unoptimised"
+    "deployments|the Redis tests once more, on a cluster of three primaries and three replicas, and over RESP3"
     "release|all tests of the library, optimised"
     "schedules|random schedules of flights, fence and turns, 300,000 of them"
     "examples|every examples/*.rs runs"
@@ -121,6 +122,21 @@ check_features() {
 
 check_debug() {
     cargo test --workspace --all-features
+}
+
+# Those of which a cluster makes another matter; the build is that of the tests above.
+check_deployments() {
+    LARDER_TEST_REDIS=cluster33 redis_tests away batches below_memory deploy envelope given_up local_ttl races \
+        round_trips secrets stampede tenants tier
+    LARDER_TEST_PROTOCOL=resp3 redis_tests away batches envelope round_trips secrets tenants tier
+}
+
+redis_tests() {
+    local name tests=()
+    for name in "$@"; do
+        tests+=(--test "redis_$name")
+    done
+    cargo test --workspace --all-features "${tests[@]}"
 }
 
 # Both debug and release, since optimising compilers have been wrong about correct code.

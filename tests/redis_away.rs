@@ -92,6 +92,17 @@ impl Partition {
         Some(Self::between(server, proxy, pattern, one))
     }
 
+    /// The same on one process: what is counted here would be another number on several.
+    async fn on_one_process(
+        test: &str,
+        pattern: fn(FakeStore<u64, u64>) -> Builder<u64, u64>,
+    ) -> Option<Self> {
+        let server = RedisServer::start_one_or_skip(test).await?;
+        let proxy = Proxy::to(server.address()).await;
+        let one = server.builder();
+        Some(Self::between(server, proxy, pattern, one))
+    }
+
     fn between(
         server: RedisServer,
         proxy: Proxy,
@@ -185,7 +196,7 @@ async fn a_server_that_was_never_there_stops_nothing() {
 #[tokio::test]
 async fn a_killed_server_that_comes_back_empty() {
     let name = "a_killed_server_that_comes_back_empty";
-    let Some(stage) = Partition::without_proxy(name, cache_aside).await else { return };
+    let Some(stage) = Partition::on_one_process(name, cache_aside).await else { return };
     let server = &stage.server;
     is_survived(&stage, || server.kill(), async || server.restart().await).await;
     assert_eq!(stage.one.cache.stats().tier_restarts, 1);
@@ -195,7 +206,7 @@ async fn a_killed_server_that_comes_back_empty() {
 #[tokio::test]
 async fn a_restart_between_two_reads_is_no_outage() {
     let name = "a_restart_between_two_reads_is_no_outage";
-    let Some(stage) = Partition::without_proxy(name, cache_aside).await else { return };
+    let Some(stage) = Partition::on_one_process(name, cache_aside).await else { return };
     let one = &stage.one;
     assert_eq!(one.get(7).await, Some(7));
     stage.server.restart().await;
@@ -207,7 +218,7 @@ async fn a_restart_between_two_reads_is_no_outage() {
 
 #[tokio::test]
 async fn a_frozen_server() {
-    let Some(stage) = Partition::without_proxy("a_frozen_server", cache_aside).await else { return };
+    let Some(stage) = Partition::on_one_process("a_frozen_server", cache_aside).await else { return };
     let server = &stage.server;
     is_survived(&stage, || server.stop(), async || server.resume()).await;
 }
@@ -293,7 +304,7 @@ async fn behind_the_breaker_nothing_is_sent() {
 async fn a_server_that_is_still_loading_its_data() {
     let slowly = ["--key-load-delay", "4000", "--loading-process-events-interval-bytes", "1024"];
     let Some(server) =
-        RedisServer::start_or_skip_with("a_server_that_is_still_loading_its_data", &slowly).await
+        RedisServer::start_one_or_skip_with("a_server_that_is_still_loading_its_data", &slowly).await
     else {
         return;
     };

@@ -494,3 +494,30 @@ async fn a_server_of_its_own_is_no_cluster() {
     let error = redis.ping().await.expect_err("refused");
     assert!(everything_in(&error).contains("without `cluster`"), "{}", everything_in(&error));
 }
+
+/// A primary hangs, is taken over from by a replica that has not heard of the last invalidation, follows it, and is the
+/// primary again: all while a connection to it stays open, which knows it by its first life.
+#[tokio::test]
+async fn a_primary_that_comes_back_under_an_open_connection_is_another() {
+    let name = "a_primary_that_comes_back_under_an_open_connection_is_another";
+    let Some(cluster) = RedisCluster::start_or_skip(name).await else { return };
+    let store = numbers(MANY);
+    let writer = Process::on(&cluster, cache_aside(store.clone()));
+    writer.get_all(&all()).await;
+    let (key, slot) = key_on(&cluster, 0).await;
+    let replica = cluster.replicas_of(slot).await[0];
+    falls_behind(&cluster, replica, slot).await;
+    let reader = Process::on(&cluster, cache_aside(store.clone()));
+    reader.get_all(&all()).await;
+    soon(writer.cache.put(&key, 7_777)).await.expect("written");
+    drop(writer); // a process that goes on would invalidate once more
+    cluster.freeze(0);
+    cluster.resume(replica);
+    cluster.take_over(replica, slot, 0, TakeOver::Unasked).await;
+    cluster.resume(0);
+    cluster.settled().await;
+    cluster.fail_over(slot, TakeOver::Agreed).await;
+    assert_eq!(cluster.primary_of(slot).await, 0);
+    assert_eq!(reader.get(key).await, Some(7_777));
+    assert!(reader.cache.stats().outlived > 0, "the old copy was there");
+}

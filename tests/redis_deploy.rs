@@ -43,13 +43,27 @@ enum Process {
 }
 
 impl Process {
-    fn old(server: &RedisServer, rows: &Rows) -> Self {
-        Self::Old(cache(rows, tier(server), |number| OldUser { number }))
+    async fn old(server: &RedisServer, rows: &Rows) -> Self {
+        let process = Self::Old(cache(rows, tier(server), |number| OldUser { number }));
+        process.meet_all_nodes().await;
+        process
     }
 
-    fn new(server: &RedisServer, rows: &Rows) -> Self {
+    async fn new(server: &RedisServer, rows: &Rows) -> Self {
         let tier = tier(server).schema(2).accepts(1, |old: OldUser| NewUser::of(old.number));
-        Self::New(cache(rows, tier, NewUser::of))
+        let process = Self::New(cache(rows, tier, NewUser::of));
+        process.meet_all_nodes().await;
+        process
+    }
+
+    /// A process that meets a node of a cluster drops once more what it has dropped lately, in case that node took over
+    /// from another: nothing yet.
+    async fn meet_all_nodes(&self) {
+        let nobodys: Vec<u64> = (KEYS..2 * KEYS).collect();
+        match self {
+            Self::Old(cache) => soon(cache.invalidate_many(&nobodys)).await.expect("dropped"),
+            Self::New(cache) => soon(cache.invalidate_many(&nobodys)).await.expect("dropped"),
+        }
     }
 
     fn is_new(&self) -> bool {
@@ -172,11 +186,11 @@ async fn an_update_and_its_rollback_serve_nothing_wrong_and_load_little_more() {
     let rows: Rows = FakeStore::with((0..KEYS).map(|key| (key, key * 1_000)));
     let mut model = Model::default();
 
-    let mut fleet = vec![Process::old(&server, &rows), Process::old(&server, &rows)];
+    let mut fleet = vec![Process::old(&server, &rows).await, Process::old(&server, &rows).await];
     traffic(&fleet, &rows, &mut model, 1_000).await;
     assert_eq!(model.extra, 0);
-    fleet.push(Process::new(&server, &rows));
-    fleet.push(Process::new(&server, &rows));
+    fleet.push(Process::new(&server, &rows).await);
+    fleet.push(Process::new(&server, &rows).await);
     traffic(&fleet, &rows, &mut model, 4_000).await;
     assert_nothing_went_wrong(&fleet);
     let extra = model.extra;
@@ -214,11 +228,11 @@ async fn when_all_are_new_nothing_is_loaded_again() {
         return;
     };
     let rows: Rows = FakeStore::with((0..KEYS).map(|key| (key, key * 1_000)));
-    let old = Process::old(&server, &rows);
+    let old = Process::old(&server, &rows).await;
     let mut model = Model::default();
     traffic(std::slice::from_ref(&old), &rows, &mut model, 500).await;
     let kept = model.kept_by_new.len() as u64;
-    let new = [Process::new(&server, &rows), Process::new(&server, &rows)];
+    let new = [Process::new(&server, &rows).await, Process::new(&server, &rows).await];
     for key in 0..KEYS {
         assert_eq!(new[0].read(key).await, rows.row(&key));
         assert_eq!(new[1].read(key).await, rows.row(&key));
@@ -239,7 +253,11 @@ async fn both_versions_at_once_serve_nothing_old() {
     let readers = (0..8).map(|n| {
         let (server, rows, answered) = (&server, rows.clone(), answered.clone());
         async move {
-            let process = if n % 2 == 0 { Process::old(server, &rows) } else { Process::new(server, &rows) };
+            let process = if n % 2 == 0 {
+                Process::old(server, &rows).await
+            } else {
+                Process::new(server, &rows).await
+            };
             for _ in 0..400 {
                 let key = fastrand::u64(..20);
                 if key % 8 == n && fastrand::bool() {

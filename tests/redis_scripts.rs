@@ -35,7 +35,9 @@ type Request = Vec<Vec<u8>>;
 
 #[tokio::test]
 async fn the_scripts_do_what_the_step_does() {
-    let Some(server) = RedisServer::start_or_skip("the_scripts_do_what_the_step_does").await else { return };
+    let Some(server) = RedisServer::start_one_or_skip("the_scripts_do_what_the_step_does").await else {
+        return;
+    };
     let seed = std::env::var(SEED).map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("a number"));
     let (seen, address, start) = (Seen::default(), server.address(), Instant::now());
     let seen = support::aside(move || run(address, seed, seen)).await;

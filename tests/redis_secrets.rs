@@ -23,10 +23,10 @@ const VALUE: &str = "name-of-a-customer";
 
 /// Nothing of this may be found in `said`.
 fn assert_silent(said: &str, server: Option<&RedisServer>) {
-    let port = server.map(|server| server.port().to_string());
-    let secrets =
-        [USER, PASSWORD, KEY, VALUE, "redis://", "127.0.0.1", "hunter2"].into_iter().chain(port.as_deref());
-    for secret in secrets {
+    let addresses = server.map(RedisServer::addresses).unwrap_or_default();
+    let ports: Vec<String> = addresses.iter().map(|address| address.port().to_string()).collect();
+    let secrets = [USER, PASSWORD, KEY, VALUE, "redis://", "127.0.0.1", "hunter2"];
+    for secret in secrets.into_iter().chain(ports.iter().map(String::as_str)) {
         assert!(!said.contains(secret), "`{secret}` is told:\n{said}");
     }
 }
@@ -210,8 +210,8 @@ async fn a_password_may_change_while_the_service_runs() {
     service.read().await;
     assert_eq!(service.read().await, Some("redis"));
     let before = asked.load(Ordering::Relaxed);
-    // Who asks for the nodes of a cluster does it on a connection of its own.
-    let connections = 2 + usize::from(server.is_in_a_cluster());
+    // Who asks for the nodes of a cluster does it on connections of its own, to each that it was told of.
+    let connections = if server.is_in_a_cluster() { 2 + server.addresses().len() } else { 2 };
     assert!((1..=connections).contains(&before), "once for each connection, not {before} times");
 
     let_in(&server, "hunter2").await;

@@ -16,6 +16,7 @@ use redis::aio::MultiplexedConnection;
 
 use crate::support::raw;
 use crate::support::redis_server::RedisServer;
+use crate::upheaval::Upheaval;
 
 pub(crate) const KEYS: u64 = 6;
 pub(crate) const PROCESSES: usize = 4;
@@ -223,6 +224,8 @@ pub(crate) enum Removals {
 pub(crate) struct Fleet {
     pub(crate) world: Arc<World>,
     pub(crate) caches: Vec<LayeredCache<u64, u64>>,
+    /// What has happened to the cluster that it runs on.
+    pub(crate) upheaval: Arc<Upheaval>,
 }
 
 impl Fleet {
@@ -234,10 +237,11 @@ impl Fleet {
             build(process, rows).ttl(Duration::from_secs(60)).build().expect("the settings are right")
         };
         let caches = (0..PROCESSES).map(cache).collect();
-        Self { world, caches }
+        Self { world, caches, upheaval: Arc::default() }
     }
 
-    /// Reads and writes until so many reads have been answered.
+    /// Reads and writes until so many reads have been answered. A cluster of several nodes changes meanwhile, and the run
+    /// goes on until it has changed enough.
     pub(crate) async fn run(
         &self,
         server: &RedisServer,
@@ -247,21 +251,25 @@ impl Fleet {
     ) {
         let over = Arc::new(AtomicBool::new(false));
         let rows = Rows { world: Arc::clone(&self.world), process: PROCESSES };
-        let failing = failing.map(|tier| tokio::spawn(fail_again_and_again(tier, rows, Arc::clone(&over))));
-        let vandal = tokio::spawn(vandalise(
-            raw::connect(&server.url_of_default_user()).await,
-            removals,
-            Arc::clone(&over),
-        ));
-        let writers: Vec<_> = (0..WRITERS)
-            .map(|n| tokio::spawn(self.member(n % PROCESSES).write_on(Arc::clone(&over))))
+        let faults = Faults::of(server);
+        let failing =
+            failing.map(|tier| tokio::spawn(fail_again_and_again(tier, rows, faults, Arc::clone(&over))));
+        let vandal = Vandal { servers: connect_to_all(server).await, removals, faults };
+        let vandal = tokio::spawn(vandal.go_on(Arc::clone(&over)));
+        let member = |n| self.member(n % PROCESSES, faults);
+        let writers: Vec<_> =
+            (0..WRITERS).map(|n| tokio::spawn(member(n).write_on(Arc::clone(&over)))).collect();
+        let readers: Vec<_> = (0..READERS)
+            .map(|n| tokio::spawn(member(n).read_on(reads, Arc::clone(&self.upheaval))))
             .collect();
-        let readers: Vec<_> =
-            (0..READERS).map(|n| tokio::spawn(self.member(n % PROCESSES).read_on(reads))).collect();
-        for reader in readers {
-            reader.await.expect("no panic");
-        }
-        over.store(true, Ordering::Relaxed);
+        let reading = async {
+            for reader in readers {
+                reader.await.expect("no panic");
+            }
+            over.store(true, Ordering::Relaxed);
+        };
+        let outlived = || self.sum(|stats| stats.outlived);
+        tokio::join!(reading, self.upheaval.go_on(server.cluster(), outlived, &over));
         for writer in writers {
             writer.await.expect("no panic");
         }
@@ -271,8 +279,8 @@ impl Fleet {
         }
     }
 
-    fn member(&self, process: usize) -> Member {
-        Member { world: Arc::clone(&self.world), cache: self.caches[process].clone(), process }
+    fn member(&self, process: usize, faults: Faults) -> Member {
+        Member { world: Arc::clone(&self.world), cache: self.caches[process].clone(), process, faults }
     }
 
     pub(crate) fn sum(&self, count: impl Fn(&Stats) -> u64) -> u64 {
@@ -280,16 +288,51 @@ impl Fleet {
     }
 }
 
+/// What may go wrong between a process and its server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Faults {
+    /// Nothing: the server works.
+    None,
+    /// Some calls fail, as their node is being replaced.
+    Some,
+}
+
+impl Faults {
+    fn of(server: &RedisServer) -> Self {
+        if server.cluster().is_some() { Self::Some } else { Self::None }
+    }
+
+    /// The answer, if there is one; there must be, where nothing goes wrong.
+    fn excuse<A, E: std::fmt::Debug>(self, answer: Result<A, E>) -> Option<A> {
+        match self {
+            Self::None => Some(answer.expect("the server works")),
+            Self::Some => answer.ok(),
+        }
+    }
+
+    /// Whether old copies are gone for certain, and nobody may read what is older than the write.
+    fn are_gone(self, copies: Copies) -> bool {
+        assert!(self == Self::Some || copies != Copies::Pending, "the server works");
+        copies != Copies::Pending
+    }
+}
+
+async fn connect_to_all(server: &RedisServer) -> Vec<MultiplexedConnection> {
+    let urls = server.urls_of_default_user();
+    futures_util::future::join_all(urls.iter().map(|url| raw::connect(url))).await
+}
+
 /// A task of a process.
 struct Member {
     world: Arc<World>,
     cache: LayeredCache<u64, u64>,
     process: usize,
+    faults: Faults,
 }
 
 impl Member {
-    async fn read_on(self, reads: u64) {
-        while self.world.seen.reads.load(Ordering::Relaxed) < reads {
+    async fn read_on(self, reads: u64, upheaval: Arc<Upheaval>) {
+        while self.world.seen.reads.load(Ordering::Relaxed) < reads || !upheaval.is_enough() {
             self.read().await;
             if fastrand::u32(..16) == 0 {
                 tokio::time::sleep(Duration::from_micros(fastrand::u64(..2_000))).await;
@@ -336,22 +379,26 @@ impl Member {
 
     async fn put(&self, key: u64) {
         let ticket = self.world.tickets.fetch_add(1, Ordering::Relaxed);
-        let written = self.cache.put(&key, ticket).await.expect("the store works");
-        assert_ne!(written.copies(), Copies::Pending, "the server works");
+        // What cannot be held is not written.
+        let Some(written) = self.faults.excuse(self.cache.put(&key, ticket).await) else { return };
         let mut version = None;
         self.world.note(key, |book| {
             version = book.tickets.remove(&ticket);
             format!("process {}: a put has left copies {:?}", self.process, written.copies())
         });
-        self.world.acknowledge(key, self.process, version.expect("an acknowledged write was committed"));
+        let version = version.expect("an acknowledged write was committed");
+        if self.faults.are_gone(written.copies()) {
+            self.world.acknowledge(key, self.process, version);
+        }
     }
 
     async fn write_by_hand(&self, key: u64) {
         let rows = Rows { world: Arc::clone(&self.world), process: self.process };
         let write = || async { Ok::<_, StoreError>(rows.write(key, None).await) };
-        let written = self.cache.write(&[key], write).await.expect("the store works");
-        assert_ne!(written.copies(), Copies::Pending, "the server works");
-        self.world.acknowledge(key, self.process, written.into_output());
+        let Some(written) = self.faults.excuse(self.cache.write(&[key], write).await) else { return };
+        if self.faults.are_gone(written.copies()) {
+            self.world.acknowledge(key, self.process, written.into_output());
+        }
     }
 
     /// The write goes on, and nobody is told.
@@ -364,15 +411,14 @@ impl Member {
 
 /// One more process, which does not get on: it takes leases and does not renew them. Half of the time it dies, else it
 /// stands still for longer than its lease, and then sends what it has loaded, to be kept for ever.
-async fn fail_again_and_again(tier: Namespace<u64>, rows: Rows, over: Arc<AtomicBool>) {
+async fn fail_again_and_again(tier: Namespace<u64>, rows: Rows, faults: Faults, over: Arc<AtomicBool>) {
     let tier = Arc::new(tier);
     while !over.load(Ordering::Relaxed) {
         tokio::time::sleep(Duration::from_micros(fastrand::u64(..1_000))).await;
         let key = fastrand::u64(..KEYS);
         let purpose = if fastrand::u32(..8) == 0 { Purpose::Renew } else { Purpose::Fill };
-        let Acquired::Granted(lease, _) = tier.acquire(&key, purpose).await.expect("the server works") else {
-            continue;
-        };
+        let acquired = faults.excuse(tier.acquire(&key, purpose).await);
+        let Some(Acquired::Granted(lease, _)) = acquired else { continue };
         if fastrand::bool() {
             continue;
         }
@@ -394,19 +440,30 @@ async fn fail_again_and_again(tier: Namespace<u64>, rows: Rows, over: Arc<Atomic
     }
 }
 
-/// Removes keys by hand, and makes the server forget its scripts.
-async fn vandalise(mut server: MultiplexedConnection, removals: Removals, over: Arc<AtomicBool>) {
-    const REMOVE: &str = "local key = redis.call('RANDOMKEY')
-        if key and (ARGV[1] == 'anything' or redis.call('GETRANGE', key, 0, 3) ~= 'ld1H') then
-          redis.call('DEL', key)
-        end";
-    let what = if removals == Removals::Anything { "anything" } else { "no holds" };
-    while !over.load(Ordering::Relaxed) {
-        let remove = redis::cmd("EVAL").arg(REMOVE).arg(0).arg(what).to_owned();
-        remove.exec_async(&mut server).await.expect("the server works");
-        if fastrand::u32(..16) == 0 {
-            redis::cmd("SCRIPT").arg("FLUSH").exec_async(&mut server).await.expect("the server works");
+/// Removes keys by hand, and makes servers forget their scripts.
+struct Vandal {
+    servers: Vec<MultiplexedConnection>,
+    removals: Removals,
+    faults: Faults,
+}
+
+impl Vandal {
+    async fn go_on(self, over: Arc<AtomicBool>) {
+        const REMOVE: &str = "local key = redis.call('RANDOMKEY')
+            if key and (ARGV[1] == 'anything' or redis.call('GETRANGE', key, 0, 3) ~= 'ld1H') then
+              redis.call('DEL', key)
+            end";
+        let what = if self.removals == Removals::Anything { "anything" } else { "no holds" };
+        while !over.load(Ordering::Relaxed) {
+            let mut server = self.servers[fastrand::usize(..self.servers.len())].clone();
+            let remove = redis::cmd("EVAL").arg(REMOVE).arg(0).arg(what).to_owned();
+            // A replica takes no writes, and a slot that has just gone takes none either.
+            _ = self.faults.excuse(remove.exec_async(&mut server).await);
+            if fastrand::u32(..16) == 0 {
+                let flush = redis::cmd("SCRIPT").arg("FLUSH").to_owned();
+                _ = self.faults.excuse(flush.exec_async(&mut server).await);
+            }
+            tokio::time::sleep(Duration::from_micros(fastrand::u64(..6_000))).await;
         }
-        tokio::time::sleep(Duration::from_micros(fastrand::u64(..6_000))).await;
     }
 }

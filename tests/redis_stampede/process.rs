@@ -1,5 +1,5 @@
 //! Processes of a fleet: this test program, run again with a job. They start at a common signal and count what they do
-//! in the server itself, where nobody can have counted twice.
+//! in a server of its own, where nobody can have counted twice.
 
 use std::net::SocketAddr;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -13,6 +13,7 @@ use redis::aio::MultiplexedConnection;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::raw;
+use crate::support::redis_process::{Recipe, RedisProcess};
 use crate::support::redis_server::{RedisServer, builder};
 use crate::support::resp::Reply;
 use crate::support::rights;
@@ -26,6 +27,19 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The server is not what is tested here: it may be as late as the machine is busy.
 const DEADLINE: Duration = Duration::from_secs(10);
 pub(crate) const NAMESPACE: &str = "stampede";
+
+/// What the processes share: the server with their copies, and another one in which they count.
+pub(crate) struct Site {
+    pub(crate) server: RedisServer,
+    books: RedisProcess,
+}
+
+impl Site {
+    pub(crate) async fn start_or_skip(test: &str) -> Option<Self> {
+        let server = RedisServer::start_or_skip(test).await?;
+        Some(Self { server, books: RedisProcess::start(Recipe::default()).await })
+    }
+}
 
 /// What a process does.
 #[derive(Clone, Copy, Debug)]
@@ -57,32 +71,34 @@ impl Job {
         }
     }
 
-    fn write(self, server: SocketAddr) -> String {
+    fn write(self, site: &Site) -> String {
+        let (server, books) = (site.server.address(), site.books.address());
         let Self { number, lease, load, failures, after, tasks, keys } = self;
         let millis = [lease, load, after].map(|time| time.as_millis());
         format!(
-            "{server} {number} {} {} {} {failures} {tasks} {} {}",
+            "{server} {books} {number} {} {} {} {failures} {tasks} {} {}",
             millis[0], millis[1], millis[2], keys.0, keys.1
         )
     }
 
-    fn read(text: &str) -> (SocketAddr, Self) {
+    /// With the addresses of the server and of the books.
+    fn read(text: &str) -> ([SocketAddr; 2], Self) {
         let mut words = text.split(' ');
-        let server = words.next().expect("an address").parse().expect("an address");
+        let addresses = [(); 2].map(|()| words.next().expect("an address").parse().expect("an address"));
         let numbers: Vec<u64> = words.map(|word| word.parse().expect("a number")).collect();
         let [number, lease, load, after, failures, tasks, first, end] = numbers[..] else {
             panic!("eight numbers: {text}")
         };
         let millis = Duration::from_millis;
         let (lease, load, after) = (millis(lease), millis(load), millis(after));
-        (server, Self { number, lease, load, failures, after, tasks, keys: (first, end) })
+        (addresses, Self { number, lease, load, failures, after, tasks, keys: (first, end) })
     }
 }
 
-/// Counts every load in the server before it begins, then takes its time. A key's value says who loaded it.
+/// Counts every load in the books before it begins, then takes its time. A key's value says who loaded it.
 struct Rows {
     job: Job,
-    server: MultiplexedConnection,
+    books: MultiplexedConnection,
 }
 
 #[async_trait]
@@ -94,8 +110,8 @@ impl Loader<u64, u64> for Rows {
     async fn load_many(&self, keys: &[u64]) -> Vec<Result<Option<u64>, StoreError>> {
         let mut number = 0;
         for key in keys {
-            add(&self.server, &format!("loads of {key}"), 1).await;
-            number = add(&self.server, "loads", 1).await;
+            add(&self.books, &format!("loads of {key}"), 1).await;
+            number = add(&self.books, "loads", 1).await;
         }
         tokio::time::sleep(self.job.load).await;
         let answer = |key| match number <= self.job.failures {
@@ -111,25 +127,25 @@ pub(crate) const fn value(process: u64, key: u64) -> u64 {
     process * 1_000 + key
 }
 
-async fn add(server: &MultiplexedConnection, what: &str, number: u64) -> u64 {
+async fn add(books: &MultiplexedConnection, what: &str, number: u64) -> u64 {
     let add = redis::cmd("INCRBY").arg(what).arg(number).to_owned();
-    add.query_async(&mut server.clone()).await.expect("the server works")
+    add.query_async(&mut books.clone()).await.expect("the server works")
 }
 
 /// Does the job in the environment, if there is one.
 pub(crate) async fn work() {
     let Ok(job) = std::env::var(JOB) else { return };
-    let (address, job) = Job::read(&job);
-    let server = raw::connect(&format!("redis://{address}")).await;
+    let ([server, books], job) = Job::read(&job);
+    let books = raw::connect(&format!("redis://{books}")).await;
     let redis =
-        builder(&rights::url(address)).deadline(DEADLINE).connect_deadline(DEADLINE).build().expect("a URL");
+        builder(&rights::url(server)).deadline(DEADLINE).connect_deadline(DEADLINE).build().expect("a URL");
     redis.ping().await.expect("the server is up");
-    let cache = larder::read_through(Rows { job, server: server.clone() })
+    let cache = larder::read_through(Rows { job, books: books.clone() })
         .tier(redis.namespace(NAMESPACE).lease(job.lease))
         .ttl(Duration::from_secs(3_600))
         .build()
         .expect("complete");
-    wait_for_signal(&server).await;
+    wait_for_signal(&books).await;
     tokio::time::sleep(job.after).await;
     let (right, wrong) = read_all(&cache, job).await;
     let stats = cache.stats();
@@ -142,15 +158,15 @@ pub(crate) async fn work() {
         ("failures of the tier", stats.tier_failures),
     ];
     for (what, count) in counts {
-        add(&server, what, count).await;
+        add(&books, what, count).await;
     }
 }
 
-async fn wait_for_signal(server: &MultiplexedConnection) {
-    add(server, "ready", 1).await;
+async fn wait_for_signal(books: &MultiplexedConnection) {
+    add(books, "ready", 1).await;
     let since = Instant::now();
     loop {
-        let go = redis::cmd("EXISTS").arg("go").query_async(&mut server.clone()).await;
+        let go = redis::cmd("EXISTS").arg("go").query_async(&mut books.clone()).await;
         if go.expect("the server works") {
             return;
         }
@@ -189,11 +205,11 @@ async fn read_all(cache: &LayeredCache<u64, u64>, job: Job) -> (u64, u64) {
 pub(crate) struct Process(Child);
 
 impl Process {
-    fn start(server: &RedisServer, job: Job) -> Self {
+    fn start(site: &Site, job: Job) -> Self {
         let program = std::env::current_exe().expect("this program has a path");
         let child = Command::new(program)
             .args([WORKER, "--exact", "--nocapture"])
-            .env(JOB, job.write(server.address()))
+            .env(JOB, job.write(site))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn();
@@ -242,17 +258,17 @@ impl Drop for Process {
 }
 
 /// Starts a process for each job. When they are all ready, they are given the signal.
-pub(crate) async fn start(server: &RedisServer, jobs: impl IntoIterator<Item = Job>) -> Vec<Process> {
-    server.command(&["DEL", "go", "ready"]).await;
-    let processes: Vec<_> = jobs.into_iter().map(|job| Process::start(server, job)).collect();
-    wait_until(server, "ready", processes.len() as u64).await;
-    server.command(&["SET", "go", "1"]).await;
+pub(crate) async fn start(site: &Site, jobs: impl IntoIterator<Item = Job>) -> Vec<Process> {
+    site.books.command(&["DEL", "go", "ready"]).await;
+    let processes: Vec<_> = jobs.into_iter().map(|job| Process::start(site, job)).collect();
+    wait_until(site, "ready", processes.len() as u64).await;
+    site.books.command(&["SET", "go", "1"]).await;
     processes
 }
 
 /// Starts them and waits until all are done; how long they took from the signal on.
-pub(crate) async fn run(server: &RedisServer, jobs: impl IntoIterator<Item = Job>) -> Duration {
-    let mut processes = start(server, jobs).await;
+pub(crate) async fn run(site: &Site, jobs: impl IntoIterator<Item = Job>) -> Duration {
+    let mut processes = start(site, jobs).await;
     let since = Instant::now();
     for process in &mut processes {
         process.finish().await;
@@ -260,18 +276,18 @@ pub(crate) async fn run(server: &RedisServer, jobs: impl IntoIterator<Item = Job
     since.elapsed()
 }
 
-/// Waits until the server has counted so many.
-pub(crate) async fn wait_until(server: &RedisServer, what: &str, least: u64) {
+/// Waits until so many have been counted.
+pub(crate) async fn wait_until(site: &Site, what: &str, least: u64) {
     let since = Instant::now();
-    while count(server, what).await < least {
-        assert!(since.elapsed() < PATIENCE, "{what}: {}", count(server, what).await);
+    while count(site, what).await < least {
+        assert!(since.elapsed() < PATIENCE, "{what}: {}", count(site, what).await);
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }
 
 /// What the processes have counted.
-pub(crate) async fn count(server: &RedisServer, what: &str) -> u64 {
-    match server.command(&["GET", what]).await {
+pub(crate) async fn count(site: &Site, what: &str) -> u64 {
+    match site.books.command(&["GET", what]).await {
         Reply::Bulk(None) => 0,
         reply => reply.text().expect("a number").parse().expect("a number"),
     }

@@ -89,6 +89,10 @@ impl RedisCluster {
         &self.nodes[node]
     }
 
+    pub fn nodes(&self) -> &[RedisProcess] {
+        &self.nodes
+    }
+
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.nodes.iter().map(RedisProcess::address).collect()
     }
@@ -162,6 +166,25 @@ impl RedisCluster {
             replies.push(self.nodes[node].command(arguments).await);
         }
         replies
+    }
+
+    /// Runs a command as a single server would: where its key lives, or everywhere, if it has none.
+    pub async fn command_where_it_belongs(&self, arguments: &[impl AsRef<[u8]>]) -> Reply {
+        match Place::of(arguments) {
+            Place::Key(key) => self.command_for(key, arguments).await,
+            Place::Everyone => {
+                let replies = self.command_on_all(arguments).await;
+                let refusal = replies.iter().find(|reply| matches!(reply, Reply::Error(_)));
+                refusal.or(replies.first()).expect("a node that can be asked").clone()
+            }
+            Place::Primaries => {
+                let mut replies = Vec::new();
+                for node in self.primaries().await {
+                    replies.push(self.nodes[node].command(arguments).await);
+                }
+                replies.into_iter().reduce(together).expect("a primary that can be asked")
+            }
+        }
     }
 
     /// What a test makes its handle of.
@@ -384,6 +407,38 @@ impl Plan {
         }
         options.extend(self.options.iter().cloned());
         Recipe { role: Role::ClusterNode, options, password: self.password.clone() }
+    }
+}
+
+/// Where a command is to be run.
+enum Place {
+    Key(Vec<u8>),
+    /// On every primary: the answers make one.
+    Primaries,
+    /// On every node, replicas too, as one of them may take over: the answers are alike.
+    Everyone,
+}
+
+impl Place {
+    fn of(arguments: &[impl AsRef<[u8]>]) -> Self {
+        let word = |at: usize| arguments.get(at).map(|word| word.as_ref().to_vec()).unwrap_or_default();
+        match String::from_utf8_lossy(&word(0)).to_uppercase().as_str() {
+            "DBSIZE" | "KEYS" | "FLUSHALL" | "FLUSHDB" => Self::Primaries,
+            "ACL" | "CLIENT" | "CONFIG" | "PING" | "SCRIPT" => Self::Everyone,
+            "EVAL" | "EVALSHA" => Self::Key(word(3)),
+            // They ask one process, or need the answers of several, and no test has needed that.
+            unknown @ ("INFO" | "SCAN" | "RANDOMKEY" | "TIME") => panic!("{unknown} belongs nowhere"),
+            _ => Self::Key(word(1)),
+        }
+    }
+}
+
+/// What several nodes answer, as one server would.
+fn together(one: Reply, other: Reply) -> Reply {
+    match (one, other) {
+        (Reply::Int(one), Reply::Int(other)) => Reply::Int(one + other),
+        (Reply::Array(one), Reply::Array(other)) => Reply::Array([one, other].concat()),
+        (refusal @ Reply::Error(_), _) | (_, refusal) => refusal,
     }
 }
 

@@ -4,7 +4,7 @@
 //! A pooled connection would cost a round trip at every checkout. A lane is taken out of the pool for good instead, and
 //! carries the commands of many tasks at once.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -31,6 +31,10 @@ use crate::time::{self, Unanswered, micros};
 
 /// How often a connection is asked for the time, and the server for its role, while nothing is wrong.
 const HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// For how long the node of a cluster counts as who it was; the next call then asks. Other servers are asked at every
+/// heartbeat.
+const CONFIRMED: Duration = Duration::from_millis(500);
 
 /// All connections to one server.
 pub(super) struct Lanes {
@@ -72,6 +76,28 @@ pub(super) struct Server {
     /// What is written into tokens for it: nothing, where restarts are trusted.
     pub(super) incarnation: u32,
     clock: Mutex<ServerClock>,
+    confirmed: Confirmed,
+}
+
+/// When a server was last known to be in this life of its.
+#[derive(Debug, Default)]
+struct Confirmed {
+    at: AtomicI64,
+    asking: AtomicBool,
+}
+
+impl Confirmed {
+    fn note(&self) {
+        self.at.store(micros(), Ordering::Release);
+        self.asking.store(false, Ordering::Release);
+    }
+
+    /// Whether it is time to ask. Of many who call at the same time one is told so, and all when that one comes to nothing.
+    fn is_due(&self) -> bool {
+        let age = micros() - self.at.load(Ordering::Acquire);
+        let span = CONFIRMED.as_micros() as i64;
+        age > 2 * span || (age > span && !self.asking.swap(true, Ordering::AcqRel))
+    }
 }
 
 impl Server {
@@ -142,6 +168,39 @@ impl Lanes {
 
     /// A connection that is up, or that comes up before `until`.
     pub(super) async fn link(self: &Arc<Self>, until: Instant) -> Result<Link, Fault> {
+        let link = self.some_link(until).await?;
+        if !self.settings.in_cluster || !link.server.confirmed.is_due() {
+            return Ok(link);
+        }
+        match self.is_who_it_was(link.clone(), until).await? {
+            true => Ok(link),
+            false => self.some_link(until).await,
+        }
+    }
+
+    /// Whether the node at the other end has been a primary, or a replica, all the time.
+    ///
+    /// `W: invalidates at P · P hangs, and R takes over without that · P follows R, and takes over again`: all that under
+    /// one connection, on which P's old copy would be one of its present life.
+    async fn is_who_it_was(self: &Arc<Self>, mut link: Link, until: Instant) -> Result<bool, Fault> {
+        match time::within(until, self.life(&mut link.connection)).await {
+            Ok(Ok(life)) if life == link.server.life => {
+                link.server.confirmed.note();
+                Ok(true)
+            }
+            // What is wrong with it, if anything, shows when it is dialled.
+            Ok(_) => {
+                self.give_up(|_| true);
+                Ok(false)
+            }
+            Err(unanswered) => {
+                self.vacate(link.lane, Some(link.number));
+                Err(self.silent(unanswered))
+            }
+        }
+    }
+
+    async fn some_link(self: &Arc<Self>, until: Instant) -> Result<Link, Fault> {
         if self.breaker.is_open() {
             self.see_to_probe();
             return Err(Fault::Away);
@@ -338,6 +397,7 @@ impl Lanes {
             Err(_unanswered) => return Err(Fault::Late),
         };
         let server = self.meet(life, sample);
+        server.confirmed.note();
         let number = self.made.fetch_add(1, Ordering::AcqRel);
         Ok(Link { number, lane, connection, server, asking: false })
     }
@@ -424,7 +484,7 @@ impl Lanes {
             _ => {
                 let clock = Mutex::new(ServerClock::new(before, at, after));
                 let incarnation = if self.settings.trust_restarts { 0 } else { life };
-                let server = Arc::new(Server { life, incarnation, clock });
+                let server = Arc::new(Server { life, incarnation, clock, confirmed: Confirmed::default() });
                 let changed = known.replace(Arc::clone(&server)).is_some();
                 drop(known);
                 if changed {

@@ -3,12 +3,11 @@
 //! A server restarted from a snapshot, or taken over from, may have lost what it had acknowledged last. What every
 //! process invalidated lately it then invalidates once more.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-
 use tokio::time::Instant;
 
 /// How long an invalidation is remembered.
@@ -28,8 +27,12 @@ impl Recent {
         self.0.push_back((now, name));
     }
 
+    /// Each once, however often it was invalidated: a key that is written all the time would be dropped by every process
+    /// thousands of times over, and meanwhile nobody could keep it.
     pub(super) fn names(&self, now: Instant) -> Vec<String> {
-        self.0.iter().filter(|(at, _)| now - *at <= MEMORY).map(|(_, name)| name.clone()).collect()
+        let recent = self.0.iter().filter(|(at, _)| now - *at <= MEMORY).map(|(_, name)| name);
+        let mut seen = HashSet::new();
+        recent.filter(|name| seen.insert(*name)).cloned().collect()
     }
 }
 
@@ -83,6 +86,15 @@ mod tests {
     fn a_life_is_new_once() {
         let met = Met::default();
         assert_eq!([7, 7, 0, 7, 0].map(|life| met.is_new(life)), [true, false, true, false, false]);
+    }
+
+    #[test]
+    fn what_was_invalidated_often_is_named_once() {
+        let (now, mut recent) = (Instant::now(), Recent::default());
+        for name in ["one", "other", "one", "one"] {
+            recent.note(name.to_owned(), now);
+        }
+        assert_eq!(recent.names(now), ["one", "other"]);
     }
 
     #[test]
