@@ -1,47 +1,43 @@
 //! One namespace of a server as a tier: entries to bytes and back, the slot's commands as scripts.
 
-use std::collections::BTreeMap;
+mod dropping;
+mod leases;
+mod reading;
+
 use std::fmt;
 use std::slice;
-use std::sync::{Arc, OnceLock, Weak};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use redis::Value as Answer;
-use tokio::runtime::Handle;
-use tokio::time::Instant;
 
+use self::leases::Unheard;
 use super::copies::Copies;
 use super::fault::Fault;
-use super::keys::{self, Bucket, Name};
-use super::lanes::{Lanes, Server};
-use super::moment::{Moment, Stamp, millis};
-use super::nodes::{Call, Calling, Nodes};
+use super::keys::{self, Name};
+use super::lanes::Server;
+use super::moment::{Moment, millis};
+use super::nodes::{Call, Calling};
 use super::recent::{Met, Recent};
 use super::scripts::Name as Script;
 use super::slots::Elsewhere;
-use super::{NAME, Redis, layout};
+use super::{NAME, Redis};
 use crate::bounds::{Key, Value};
 #[cfg(any(feature = "lz4", feature = "zstd"))]
 use crate::codec::Compression;
 #[cfg(feature = "sealing")]
 use crate::codec::KeyRing;
-use crate::codec::buffer::Buffer;
 use crate::codec::{CacheKey, Codec, Json};
 use crate::consistency::Consistency;
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
 use crate::tier::{Acquired, Filled, Hold, Host, Lease, Purpose, Scope, Tier, token};
-use crate::time::{self, Clock, SystemClock, Timestamp};
+use crate::time::{Clock, SystemClock, Timestamp};
 
 /// How long a lease lives unless it is renewed.
 const LEASE: Duration = Duration::from_secs(5);
-/// How long to wait before trying again to give a lease back.
-const GIVE_BACK_PAUSE: Duration = Duration::from_millis(100);
-/// For how long the last invalidations are tried again at a server that has come back.
-const RESEND: Duration = Duration::from_secs(60);
 /// How many keys are asked for in one message.
 const BATCH: usize = 500;
 /// How many scripts of one batch are under way at once: so many are answered well within a deadline.
@@ -173,32 +169,6 @@ impl<V, C> Namespace<V, C> {
     }
 }
 
-/// Gives a lease back when it is dropped.
-struct GiveBack<'a, V: Value, C: Codec<V>> {
-    namespace: &'a Namespace<V, C>,
-    name: &'a Name,
-    lease: Lease,
-}
-
-impl<V: Value, C: Codec<V>> Drop for GiveBack<'_, V, C> {
-    fn drop(&mut self) {
-        self.namespace.give_back(self.name, self.lease);
-    }
-}
-
-/// Leases of a batch that is still being asked for: whoever wanted it may have stopped listening.
-struct Unheard<'a, V: Value, C: Codec<V>> {
-    namespace: &'a Namespace<V, C>,
-    leases: Mutex<Vec<(&'a Name, Lease)>>,
-}
-
-impl<V: Value, C: Codec<V>> Drop for Unheard<'_, V, C> {
-    fn drop(&mut self) {
-        let leases = self.leases.get_mut().drain(..).map(|(name, lease)| (name.clone(), lease));
-        self.namespace.give_all_back(leases.collect());
-    }
-}
-
 impl<V: Value, C: Codec<V>> Namespace<V, C> {
     fn moment(&self, server: &Server) -> Moment {
         Moment::new(self.now(), server)
@@ -261,264 +231,6 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
             Some(host) => host.clock().now(),
             None => own_clock().now(),
         }
-    }
-
-    /// Notices a server that was not there before, or has begun another life, and sends out the last invalidations again.
-    fn recognise(&self, server: &Server) {
-        if !self.met.is_new(server.life) {
-            return;
-        }
-        let names = self.recent.lock().names(Instant::now());
-        let (Ok(runtime), false) = (Handle::try_current(), names.is_empty()) else { return };
-        let (nodes, hold_off) = (Arc::downgrade(&self.redis.0), self.hold_off());
-        let ends = time::from_now(RESEND);
-        runtime.spawn(async move {
-            let mut names = names;
-            while !names.is_empty() && Instant::now() < ends {
-                let mut left = Vec::new();
-                for name in names {
-                    let Some(nodes) = Weak::<Nodes>::upgrade(&nodes) else { return };
-                    let Some(bucket) = keys::bucket_of(name.as_bytes()) else { continue };
-                    let redis = Redis(nodes);
-                    let call = redis.0.call(bucket).await;
-                    // One that has just taken over may not serve at once.
-                    if invalidate(&redis, call, name.as_bytes(), &hold_off).await.is_err() {
-                        left.push(name);
-                    }
-                }
-                names = left;
-                let Ok(timer) = time::timer(time::from_now(GIVE_BACK_PAUSE)) else { return };
-                timer.await;
-            }
-        });
-    }
-
-    /// The copies of some names, in their order. What one server does not tell is missing, what none tells is a fault.
-    async fn read_many(&self, names: &[Name]) -> Result<Vec<Option<Entry<V>>>, Fault> {
-        let mut parts: BTreeMap<Option<Bucket>, Vec<usize>> = BTreeMap::new();
-        for (at, name) in names.iter().enumerate() {
-            // A cluster takes no command for keys of several slots.
-            parts.entry(self.redis.0.are_many().then_some(name.bucket)).or_default().push(at);
-        }
-        let parts: Vec<Vec<usize>> = parts.into_values().collect();
-        let answers =
-            join_all(parts.iter().map(|part| self.read_part(part.iter().map(|at| &names[*at]).collect())));
-        let mut copies: Vec<Option<Entry<V>>> = names.iter().map(|_| None).collect();
-        for (part, answer) in parts.iter().zip(self.whatever_came(answers.await)?) {
-            for (at, copy) in part.iter().zip(answer.into_iter().flatten()) {
-                copies[*at] = copy;
-            }
-        }
-        Ok(copies)
-    }
-
-    /// The copies of names that one command can ask for.
-    async fn read_part(&self, names: Vec<&Name>) -> Result<Vec<Option<Entry<V>>>, Fault> {
-        let mut mget = redis::cmd("MGET");
-        names.iter().for_each(|name| _ = mget.arg(&name.redis));
-        match self.ask_patiently(names[0], &mget).await {
-            Ok((moment, Answer::Array(answers))) if answers.len() == names.len() => {
-                let copies = names.iter().zip(answers);
-                Ok(copies.map(|(name, answer)| self.entry(&moment, name, answer)).collect())
-            }
-            Ok(_) => Err(Fault::Odd),
-            // They are on their way from one node to another, one after the other.
-            Err(Fault::Parted) => {
-                join_all(names.iter().map(|name| self.read_one(name))).await.into_iter().collect()
-            }
-            Err(fault) => Err(fault),
-        }
-    }
-
-    /// The copy of one name: the way of every hit.
-    async fn read_one(&self, name: &Name) -> Result<Option<Entry<V>>, Fault> {
-        let mut get = redis::cmd("GET");
-        get.arg(&name.redis);
-        match self.ask_patiently(name, &get).await {
-            Ok((moment, answer)) => Ok(self.entry(&moment, name, answer)),
-            // Another kind of value stands there. Asked for with others it would have been a miss.
-            Err(Fault::Refused(code)) if code == "WRONGTYPE" => {
-                self.emit(&Event::Unreadable { tier: NAME });
-                Ok(None)
-            }
-            Err(fault) => Err(fault),
-        }
-    }
-
-    /// A command that only reads, where the name is. A connection that breaks tells of the end of the server's last life,
-    /// and nothing of its present one: it is asked again, at the most as often as there are connections that can break.
-    async fn ask_patiently(&self, name: &Name, command: &redis::Cmd) -> Result<(Moment, Answer), Fault> {
-        let mut patience = self.redis.0.patience();
-        let mut call = self.call(name).await?;
-        loop {
-            match call.ask::<Answer>(command).await {
-                Err(Fault::Lost) if patience > 0 => {
-                    patience -= 1;
-                    call = self.call(name).await?;
-                }
-                Err(Fault::Elsewhere(to)) => call = self.follow(&call, name, &to).await?,
-                answer => return Ok((self.moment(call.server()), answer?)),
-            }
-        }
-    }
-
-    /// What came of the parts of a batch, `None` for those that failed, which is told; the fault when all did.
-    fn whatever_came<T>(&self, answers: Vec<Result<T, Fault>>) -> Result<Vec<Option<T>>, Fault> {
-        if answers.iter().all(Result::is_err) {
-            return answers.into_iter().map(|answer| answer.map(Some)).collect();
-        }
-        let told = answers.into_iter().map(|answer| {
-            answer.map_err(|fault| self.emit(&Event::TierFailed { tier: NAME, error: &fault.into() })).ok()
-        });
-        Ok(told.collect())
-    }
-
-    /// The copy that an answer to a look holds, if it may be used. Why not is counted.
-    fn entry(&self, moment: &Moment, name: &Name, answer: Answer) -> Option<Entry<V>> {
-        self.copies.open(moment, name, answer).unwrap_or_else(|why_not| {
-            self.emit(&why_not);
-            None
-        })
-    }
-
-    /// The bytes of an entry that is to stand under `name`; `None`, and a count, when it cannot.
-    fn written(&self, name: &Name, stamp: &Stamp, entry: &Entry<V>) -> Option<Buffer> {
-        let written = self.copies.write(name, stamp, entry.value());
-        if written.is_none() {
-            self.emit(&Event::Unfit { tier: NAME });
-        }
-        written
-    }
-
-    async fn acquire_one(
-        &self,
-        mut call: Call,
-        name: &Name,
-        mut purpose: Purpose,
-    ) -> Result<Acquired<V>, Fault> {
-        loop {
-            match self.try_acquire(&call, name, purpose).await {
-                Err(Fault::Elsewhere(to)) => call = self.follow(&call, name, &to).await?,
-                // What the script takes for a fresh copy cannot be read here: load, and put a readable one in its place.
-                Ok(None) if purpose != Purpose::Renew => purpose = Purpose::Renew,
-                acquired => return Ok(acquired?.unwrap_or(Acquired::Held)),
-            }
-        }
-    }
-
-    async fn try_acquire(
-        &self,
-        call: &Call,
-        name: &Name,
-        purpose: Purpose,
-    ) -> Result<Option<Acquired<V>>, Fault> {
-        let number = token::placed(token::unique(), call.server().incarnation);
-        let lease = millis(self.lease).max(1).to_string();
-        let renew: &[u8] = if purpose == Purpose::Renew { b"1" } else { b"0" };
-        let arguments: &[&[u8]] = &[&number.to_be_bytes(), lease.as_bytes(), renew];
-        // Granted to somebody who has stopped listening, it would keep everybody waiting until it runs out.
-        let unheard = GiveBack { namespace: self, name, lease: Lease::new(number) };
-        let answer = call.run::<Vec<Answer>>(Script::Acquire, name.redis.as_bytes(), arguments).await;
-        if answer.is_ok() || matches!(answer, Err(Fault::Elsewhere(_))) {
-            std::mem::forget(unheard);
-        }
-        let mut answer = answer?.into_iter();
-        let (Some(Answer::BulkString(word)), more) = (answer.next(), answer.nth(1)) else {
-            return Err(Fault::Odd);
-        };
-        // What is wrong with a copy was counted when it was looked at.
-        let copy = |more: Option<Answer>| {
-            self.copies.open(&self.moment(call.server()), name, filled(more?)).ok().flatten()
-        };
-        Ok(match word.as_slice() {
-            b"fresh" => copy(more).map(Acquired::Fresh),
-            b"granted" => Some(Acquired::Granted(Lease::new(number), copy(more))),
-            b"taken" => {
-                self.emit(&Event::LeaseTakenOver { tier: NAME });
-                Some(Acquired::Granted(Lease::new(number), copy(more)))
-            }
-            b"busy" => {
-                let Some(Answer::BulkString(left)) = more else { return Err(Fault::Odd) };
-                Some(Acquired::Busy(Duration::from_millis(layout::number(&left).ok_or(Fault::Odd)?)))
-            }
-            b"held" => Some(Acquired::Held),
-            _ => return Err(Fault::Odd),
-        })
-    }
-
-    /// Gives a lease back in the background, as soon as the server answers, and only while it can still be in force.
-    fn give_back(&self, name: &Name, lease: Lease) {
-        self.give_all_back(vec![(name.clone(), lease)]);
-    }
-
-    /// The same for many, some at a time: thousands at once would make the server look away.
-    fn give_all_back(&self, mut leases: Vec<(Name, Lease)>) {
-        if leases.is_empty() {
-            return;
-        }
-        let Ok(runtime) = Handle::try_current() else { return };
-        let (redis, ends) = (self.redis.clone(), time::from_now(self.lease));
-        runtime.spawn(async move {
-            while !leases.is_empty() && Instant::now() < ends {
-                let mut left = Vec::new();
-                for leases in leases.chunks(TOGETHER) {
-                    let given = leases.iter().map(|(name, lease)| async {
-                        let (call, number) = (redis.0.call(name.bucket).await, lease.number().to_be_bytes());
-                        let arguments: &[&[u8]] = &[&number, b"0"];
-                        anywhere::<String>(&redis, call, Script::Abandon, name.redis.as_bytes(), arguments)
-                            .await
-                    });
-                    let given = leases.iter().zip(join_all(given).await);
-                    left.extend(given.filter(|(_, given)| given.is_err()).map(|(lease, _)| lease.clone()));
-                }
-                leases = left;
-                if leases.is_empty() {
-                    return;
-                }
-                let Ok(timer) = time::timer(time::from_now(GIVE_BACK_PAUSE)) else { return };
-                timer.await;
-            }
-        });
-    }
-
-    async fn fill_one(
-        &self,
-        mut call: Call,
-        name: &Name,
-        lease: Lease,
-        entry: &Entry<V>,
-    ) -> Result<Filled, Fault> {
-        loop {
-            match self.try_fill(&call, name, lease, entry).await {
-                Err(Fault::Elsewhere(to)) => call = self.follow(&call, name, &to).await?,
-                filled => return filled,
-            }
-        }
-    }
-
-    async fn try_fill(
-        &self,
-        call: &Call,
-        name: &Name,
-        lease: Lease,
-        entry: &Entry<V>,
-    ) -> Result<Filled, Fault> {
-        let (number, key) = (lease.number(), name.redis.as_bytes());
-        // A lease of an earlier life of the server may have come back with a snapshot, after the write that destroyed
-        // it; and one that has moved here from another node says nothing of this one.
-        let counts_here = token::incarnation(number) == call.server().incarnation;
-        let stamp = self.moment(call.server()).stamp(number, entry);
-        let body = if counts_here { self.written(name, &stamp, entry) } else { None };
-        let Some(body) = body else {
-            let given_back = call.run::<String>(Script::Abandon, key, &[&number.to_be_bytes(), b"0"]).await?;
-            let unfit = counts_here && given_back == "done";
-            return Ok(if unfit { Filled::Unfit } else { Filled::Refused });
-        };
-        let [as_of, fresh, total] = stamp.arguments();
-        let arguments: &[&[u8]] =
-            &[&number.to_be_bytes(), as_of.as_bytes(), fresh.as_bytes(), total.as_bytes(), &body];
-        let answer: String = call.run(Script::Fill, key, arguments).await?;
-        Ok(if answer == "stored" { Filled::Stored } else { Filled::Refused })
     }
 
     /// One script for each key; every key must succeed.
@@ -587,98 +299,6 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
 
     fn hold_off(&self) -> Vec<u8> {
         millis(self.replica_lag).to_string().into_bytes()
-    }
-
-    /// Remembers what was dropped, for a server that may forget it.
-    fn note<K: CacheKey>(&self, keys: &[K]) {
-        let (now, mut recent) = (Instant::now(), self.recent.lock());
-        keys.iter().for_each(|key| recent.note(self.name(key).redis, now));
-    }
-
-    /// Drops whatever has a name like `pattern`.
-    async fn drop_matching(&self, pattern: &str) -> Result<(), Fault> {
-        // A key that is moved from a node that was not looked at yet to one that was is found the second time.
-        let rounds = if self.redis.0.are_many() { 2 } else { 1 };
-        let mut dropped = Ok(());
-        for _ in 0..rounds {
-            for server in self.servers().await? {
-                // One that is away keeps nobody from dropping what the others have.
-                dropped = dropped.and(self.drop_matching_on(server, pattern).await);
-            }
-        }
-        dropped
-    }
-
-    /// Every server that has keys of the namespace, or is being sent some. A node that gets its first slot is nobody's
-    /// owner yet; whoever is asked for a key that is nowhere tells of it.
-    async fn servers(&self) -> Result<Vec<Arc<Lanes>>, Fault> {
-        let mut servers = self.redis.0.all().await?;
-        if !self.redis.0.are_many() {
-            return Ok(servers);
-        }
-        let told = join_all((0..keys::BUCKETS).map(|bucket| self.on_its_way_to(bucket)));
-        for lanes in told.await.into_iter().flatten() {
-            if !servers.iter().any(|known| Arc::ptr_eq(known, &lanes)) {
-                servers.push(lanes);
-            }
-        }
-        Ok(servers)
-    }
-
-    async fn on_its_way_to(&self, bucket: Bucket) -> Option<Arc<Lanes>> {
-        let nobody = keys::name_of_nothing(&self.name, bucket);
-        let mut get = redis::cmd("GET");
-        get.arg(nobody);
-        let mut call = self.redis.0.call(bucket).await.ok()?;
-        let mut lanes = None;
-        while let Err(Fault::Elsewhere(to)) = call.ask::<Answer>(&get).await {
-            call = self.redis.0.follow(&call, Some(bucket), &to).await.ok()?;
-            lanes = Some(Arc::clone(call.lanes()));
-        }
-        lanes
-    }
-
-    async fn drop_matching_on(&self, server: Arc<Lanes>, pattern: &str) -> Result<(), Fault> {
-        let hold_off = self.hold_off();
-        let mut cursor = 0_u64;
-        loop {
-            let mut call = self.redis.0.call_to(Arc::clone(&server)).await?;
-            let scan =
-                redis::cmd("SCAN").arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(1_000).to_owned();
-            let (next, names): (u64, Vec<Vec<u8>>) = call.ask(&scan).await?;
-            let drops = names.iter().map(|name| invalidate(&self.redis, Ok(call.clone()), name, &hold_off));
-            join_all(drops).await.into_iter().collect::<Result<Vec<_>, _>>()?;
-            cursor = next;
-            if cursor == 0 {
-                return Ok(());
-            }
-        }
-    }
-}
-
-async fn invalidate(
-    redis: &Redis,
-    call: Result<Call, Fault>,
-    name: &[u8],
-    hold_off: &[u8],
-) -> Result<String, Fault> {
-    anywhere(redis, call, Script::Invalidate, name, &[hold_off]).await
-}
-
-/// A script that says the same to every server.
-async fn anywhere<A: redis::FromRedisValue>(
-    redis: &Redis,
-    call: Result<Call, Fault>,
-    script: Script,
-    name: &[u8],
-    arguments: &[&[u8]],
-) -> Result<A, Fault> {
-    let mut call = call?;
-    loop {
-        match call.run(script, name, arguments).await {
-            Err(Fault::Elsewhere(to)) => call = redis.0.follow(&call, keys::bucket_of(name), &to).await?,
-            answer => return answer,
-        }
     }
 }
 
@@ -881,14 +501,6 @@ impl<V, C> fmt::Debug for Namespace<V, C> {
             .field("name", &self.name)
             .field("schema", &self.copies.schema)
             .finish_non_exhaustive()
-    }
-}
-
-/// An empty string in a script's answer stands for nothing.
-fn filled(answer: Answer) -> Answer {
-    match answer {
-        Answer::BulkString(bytes) if bytes.is_empty() => Answer::Nil,
-        other => other,
     }
 }
 

@@ -1,0 +1,149 @@
+//! Dropping copies: all of a namespace or a tenant, wherever they are, and once more where they may have been forgotten.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use redis::Value as Answer;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+
+use super::Namespace;
+use crate::bounds::Value;
+use crate::codec::{CacheKey, Codec};
+use crate::tier::redis::Redis;
+use crate::tier::redis::fault::Fault;
+use crate::tier::redis::keys::{self, Bucket};
+use crate::tier::redis::lanes::{Lanes, Server};
+use crate::tier::redis::nodes::{Call, Nodes};
+use crate::tier::redis::scripts::Name as Script;
+use crate::time;
+
+/// How long to wait before trying again.
+const PAUSE: Duration = Duration::from_millis(100);
+/// For how long the last invalidations are tried again at a server that has come back.
+const RESEND: Duration = Duration::from_secs(60);
+
+impl<V: Value, C: Codec<V>> Namespace<V, C> {
+    /// Notices a server that was not there before, or has begun another life, and sends out the last invalidations again.
+    pub(super) fn recognise(&self, server: &Server) {
+        if !self.met.is_new(server.life) {
+            return;
+        }
+        let names = self.recent.lock().names(Instant::now());
+        let (Ok(runtime), false) = (Handle::try_current(), names.is_empty()) else { return };
+        let (nodes, hold_off) = (Arc::downgrade(&self.redis.0), self.hold_off());
+        let ends = time::from_now(RESEND);
+        runtime.spawn(async move {
+            let mut names = names;
+            while !names.is_empty() && Instant::now() < ends {
+                let mut left = Vec::new();
+                for name in names {
+                    let Some(nodes) = Weak::<Nodes>::upgrade(&nodes) else { return };
+                    let Some(bucket) = keys::bucket_of(name.as_bytes()) else { continue };
+                    let redis = Redis(nodes);
+                    let call = redis.0.call(bucket).await;
+                    // One that has just taken over may not serve at once.
+                    if invalidate(&redis, call, name.as_bytes(), &hold_off).await.is_err() {
+                        left.push(name);
+                    }
+                }
+                names = left;
+                let Ok(timer) = time::timer(time::from_now(PAUSE)) else { return };
+                timer.await;
+            }
+        });
+    }
+
+    /// Remembers what was dropped, for a server that may forget it.
+    pub(super) fn note<K: CacheKey>(&self, keys: &[K]) {
+        let (now, mut recent) = (Instant::now(), self.recent.lock());
+        keys.iter().for_each(|key| recent.note(self.name(key).redis, now));
+    }
+
+    /// Drops whatever has a name like `pattern`.
+    pub(super) async fn drop_matching(&self, pattern: &str) -> Result<(), Fault> {
+        // A key that is moved from a node that was not looked at yet to one that was is found the second time.
+        let rounds = if self.redis.0.are_many() { 2 } else { 1 };
+        let mut dropped = Ok(());
+        for _ in 0..rounds {
+            for server in self.servers().await? {
+                // One that is away keeps nobody from dropping what the others have.
+                dropped = dropped.and(self.drop_matching_on(server, pattern).await);
+            }
+        }
+        dropped
+    }
+
+    /// Every server that has keys of the namespace, or is being sent some. A node that gets its first slot is nobody's
+    /// owner yet; whoever is asked for a key that is nowhere tells of it.
+    pub(super) async fn servers(&self) -> Result<Vec<Arc<Lanes>>, Fault> {
+        let mut servers = self.redis.0.all().await?;
+        if !self.redis.0.are_many() {
+            return Ok(servers);
+        }
+        let told = join_all((0..keys::BUCKETS).map(|bucket| self.on_its_way_to(bucket)));
+        for lanes in told.await.into_iter().flatten() {
+            if !servers.iter().any(|known| Arc::ptr_eq(known, &lanes)) {
+                servers.push(lanes);
+            }
+        }
+        Ok(servers)
+    }
+
+    pub(super) async fn on_its_way_to(&self, bucket: Bucket) -> Option<Arc<Lanes>> {
+        let nobody = keys::name_of_nothing(&self.name, bucket);
+        let mut get = redis::cmd("GET");
+        get.arg(nobody);
+        let mut call = self.redis.0.call(bucket).await.ok()?;
+        let mut lanes = None;
+        while let Err(Fault::Elsewhere(to)) = call.ask::<Answer>(&get).await {
+            call = self.redis.0.follow(&call, Some(bucket), &to).await.ok()?;
+            lanes = Some(Arc::clone(call.lanes()));
+        }
+        lanes
+    }
+
+    pub(super) async fn drop_matching_on(&self, server: Arc<Lanes>, pattern: &str) -> Result<(), Fault> {
+        let hold_off = self.hold_off();
+        let mut cursor = 0_u64;
+        loop {
+            let mut call = self.redis.0.call_to(Arc::clone(&server)).await?;
+            let scan =
+                redis::cmd("SCAN").arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(1_000).to_owned();
+            let (next, names): (u64, Vec<Vec<u8>>) = call.ask(&scan).await?;
+            let drops = names.iter().map(|name| invalidate(&self.redis, Ok(call.clone()), name, &hold_off));
+            join_all(drops).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+            cursor = next;
+            if cursor == 0 {
+                return Ok(());
+            }
+        }
+    }
+}
+
+async fn invalidate(
+    redis: &Redis,
+    call: Result<Call, Fault>,
+    name: &[u8],
+    hold_off: &[u8],
+) -> Result<String, Fault> {
+    anywhere(redis, call, Script::Invalidate, name, &[hold_off]).await
+}
+
+/// A script that says the same to every server.
+pub(super) async fn anywhere<A: redis::FromRedisValue>(
+    redis: &Redis,
+    call: Result<Call, Fault>,
+    script: Script,
+    name: &[u8],
+    arguments: &[&[u8]],
+) -> Result<A, Fault> {
+    let mut call = call?;
+    loop {
+        match call.run(script, name, arguments).await {
+            Err(Fault::Elsewhere(to)) => call = redis.0.follow(&call, keys::bucket_of(name), &to).await?,
+            answer => return answer,
+        }
+    }
+}
