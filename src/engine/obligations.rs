@@ -93,41 +93,45 @@ impl<K: Key, V: Value> Payer<K, V> {
     async fn pay_all(&self) {
         let Engine(parts) = &self.engine;
         let mut pause = PAUSES.0;
-        while let Some(debt) = parts.setup.owed.next(BATCH) {
-            match self.pay_one(debt).await {
-                Payment::Whole => {
-                    pause = PAUSES.0;
-                    continue;
-                }
-                // What some servers could do is done: there may be more for them behind it.
-                Payment::Part => pause = PAUSES.0,
-                Payment::Nothing => {}
-            }
-            if parts.background.is_closed() {
+        loop {
+            let Payment { done, left } = self.pay_what_can_be().await;
+            if left == 0 || parts.background.is_closed() {
                 return;
             }
+            pause = if done > 0 { PAUSES.0 } else { pause };
             let luck = 0.5 + fastrand::f64() / 2.0;
             _ = time::within(time::from_now(pause.mul_f64(luck)), parts.background.closing()).await;
             pause = (pause * 2).min(PAUSES.1);
         }
     }
 
+    /// Tries every debt once: of several servers one may be away, and what is owed to the others does not wait for it.
+    async fn pay_what_can_be(&self) -> Payment {
+        let mut all = Payment { done: 0, left: 0 };
+        while let Some(debt) = self.engine.0.setup.owed.next(BATCH, all.left) {
+            let Payment { done, left } = self.pay_one(debt).await;
+            all = Payment { done: all.done + done, left: all.left + left };
+        }
+        all
+    }
+
     async fn pay_one(&self, debt: Debt<K>) -> Payment {
         let engine = &self.engine;
-        let (done, keys) = match &debt {
+        let done = match &debt {
             Debt::Keys(keys) => return self.pay_keys(keys).await,
-            Debt::Scope(scope, _) => (engine.drop_copies_where(scope).await.is_ok(), 1),
+            Debt::Scope(scope, _) => engine.drop_copies_where(scope).await.is_ok(),
             Debt::Everything(_) => {
                 let cleared = engine.0.setup.levels.clear().await.is_ok();
                 engine.0.flights.overtake_all();
-                (cleared, 1)
+                cleared
             }
         };
-        if done {
-            engine.0.setup.owed.paid(debt);
-            engine.events().emit(&Event::Paid { keys });
+        if !done {
+            return Payment { done: 0, left: 1 };
         }
-        if done { Payment::Whole } else { Payment::Nothing }
+        engine.0.setup.owed.paid(debt);
+        engine.events().emit(&Event::Paid { keys: 1 });
+        Payment { done: 1, left: 0 }
     }
 
     async fn pay_keys(&self, owed: &[(K, u64)]) -> Payment {
@@ -141,19 +145,14 @@ impl<K: Key, V: Value> Payer<K, V> {
             engine.0.setup.owed.paid(Debt::Keys(done));
             engine.events().emit(&Event::Paid { keys });
         }
-        match keys {
-            0 => Payment::Nothing,
-            _ if keys < owed.len() => Payment::Part,
-            _ => Payment::Whole,
-        }
+        Payment { done: keys, left: owed.len() - keys }
     }
 }
 
-/// How much of a debt was paid.
-enum Payment {
-    Whole,
-    Part,
-    Nothing,
+/// How many debts were paid, and how many were not.
+struct Payment {
+    done: usize,
+    left: usize,
 }
 
 impl<K: Key, V: Value> Drop for Payer<K, V> {

@@ -95,18 +95,16 @@ impl<K: Clone + Eq + Hash> Owed<K> {
         usize::try_from(self.count.load(Ordering::Acquire)).unwrap_or(usize::MAX)
     }
 
-    /// The next `most` debts.
-    pub(crate) fn next(&self, most: usize) -> Option<Debt<K>> {
+    /// At the most `most` debts, but for the first `skipped`.
+    pub(crate) fn next(&self, most: usize, skipped: usize) -> Option<Debt<K>> {
         let debts = self.debts.lock();
         if let Some(number) = debts.everything {
-            return Some(Debt::Everything(number));
+            return (skipped == 0).then_some(Debt::Everything(number));
         }
-        if let Some((scope, number)) = debts.scopes.first() {
+        if let Some((scope, number)) = debts.scopes.get(skipped) {
             return Some(Debt::Scope(scope.clone(), *number));
         }
-        // From anywhere: those that cannot be paid now must not always be the first.
-        let from = fastrand::usize(..debts.keys.len().max(1));
-        let keys = debts.keys.iter().cycle().skip(from).take(debts.keys.len().min(most));
+        let keys = debts.keys.iter().skip(skipped.saturating_sub(debts.scopes.len())).take(most);
         let keys: Vec<_> = keys.map(|(key, number)| (key.clone(), *number)).collect();
         (!keys.is_empty()).then_some(Debt::Keys(keys))
     }
@@ -159,7 +157,7 @@ mod tests {
         let owed = Owed::new();
         owed.owe(&[1, 2]);
         assert!(owed.has(&1) && !owed.has(&3));
-        let debt = owed.next(10).expect("two keys");
+        let debt = owed.next(10, 0).expect("two keys");
         owed.owe(&[2]);
         owed.paid(debt);
         assert!(!owed.has(&1) && owed.has(&2), "owed anew while it was being paid");
@@ -167,14 +165,26 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_paid_is_passed_by() {
+        let owed: Owed<TenantKey<&str, u64>> = Owed::new();
+        let (one, other) = (Tenant::of("1"), Tenant::of("2"));
+        owed.owe_where(&Scope::of(&one));
+        owed.owe(&[other.key(7), other.key(8)]);
+        assert!(matches!(owed.next(10, 0), Some(Debt::Scope(..))));
+        assert!(matches!(owed.next(10, 1), Some(Debt::Keys(keys)) if keys.len() == 2));
+        assert!(matches!(owed.next(10, 2), Some(Debt::Keys(keys)) if keys.len() == 1));
+        assert!(owed.next(10, 3).is_none());
+    }
+
+    #[test]
     fn too_many_keys_become_everything() {
         let owed = Owed::new();
         (0..=MOST).for_each(|key| owed.owe(&[key]));
         assert!(owed.has(&usize::MAX));
-        let debt = owed.next(10).expect("everything");
+        let debt = owed.next(10, 0).expect("everything");
         assert!(matches!(debt, Debt::Everything(_)));
         owed.paid(debt);
-        assert!(owed.next(10).is_none());
+        assert!(owed.next(10, 0).is_none());
     }
 
     #[test]
@@ -183,7 +193,7 @@ mod tests {
         let owed: Owed<TenantKey<&str, u64>> = Owed::new();
         owed.owe_where(&Scope::of(&one));
         assert!(owed.has(&one.key(7)) && !owed.has(&other.key(7)));
-        let debt = owed.next(10).expect("a tenant");
+        let debt = owed.next(10, 0).expect("a tenant");
         owed.owe_where(&Scope::of(&one));
         assert_eq!(owed.len(), 1, "the same tenant is owed once");
         owed.paid(debt);

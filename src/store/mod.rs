@@ -1,6 +1,8 @@
 //! The system of record behind the cache: [`Loader`] to read it, [`Store`] to write it as well.
 
 mod function;
+#[doc(hidden)]
+pub mod write_behind;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -116,6 +118,15 @@ pub enum Change<K, V> {
     Put(K, V),
     /// Delete the key.
     Delete(K),
+}
+
+impl<K, V> Change<K, V> {
+    /// The key that it changes.
+    pub const fn key(&self) -> &K {
+        match self {
+            Self::Put(key, _) | Self::Delete(key) => key,
+        }
+    }
 }
 
 /// Reads the system of record, and decides for each answer how long it may be used.

@@ -1,0 +1,8 @@
+//! Writes that are answered before the store has them. So far the parts that decide, without I/O: [`flusher`] what is
+//! written when, [`coalesce`] what a batch comes to.
+
+pub mod coalesce;
+pub mod flusher;
+
+/// The number of an operation in its shard, counted from 1 in the order of acceptance.
+pub type Seq = u64;
