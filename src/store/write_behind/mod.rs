@@ -1,6 +1,8 @@
 //! Writes that are answered before the store has them. So far the parts that decide, without I/O: [`flusher`] what is
 //! written when, [`coalesce`] what a batch comes to.
 
+#![allow(clippy::exhaustive_enums, clippy::exhaustive_structs, reason = "not part of the public interface")]
+
 pub mod coalesce;
 pub mod flusher;
 
