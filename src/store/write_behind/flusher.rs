@@ -45,9 +45,9 @@ pub struct Waiting<O> {
 
 /// What to do now.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Order<O> {
-    /// Have the store do these, and tell what came of it.
-    Store(Batch<O>),
+pub enum Order<W> {
+    /// Have the store do this, and tell what came of it.
+    Store(W),
     /// Look again then, or when something has been accepted.
     WaitUntil(Timestamp),
     /// Look again when something has been accepted.
@@ -135,7 +135,7 @@ impl<O: Clone> Flusher<O> {
     }
 
     /// What to do at `now`. While a batch is under way: nothing.
-    pub fn next(&mut self, now: Timestamp) -> Order<O> {
+    pub fn next(&mut self, now: Timestamp) -> Order<Batch<O>> {
         let Some(oldest) = self.waiting.front() else { return Order::Rest };
         if self.flying > 0 {
             return Order::Rest;
@@ -253,7 +253,7 @@ mod tests {
         flusher
     }
 
-    fn numbers(order: Order<u64>) -> Vec<u64> {
+    fn numbers(order: Order<Batch<u64>>) -> Vec<u64> {
         match order {
             Order::Store(batch) => batch.operations.into_iter().map(|waiting| waiting.operation).collect(),
             other => panic!("no batch: {other:?}"),
