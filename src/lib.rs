@@ -80,6 +80,8 @@ pub mod entry;
 pub mod error;
 pub mod event;
 pub mod guide;
+#[doc(hidden)]
+pub mod journal;
 mod levels;
 mod lifetime;
 pub mod store;

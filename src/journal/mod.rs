@@ -1,0 +1,24 @@
+//! Where pending writes wait until they are in the store.
+//!
+//! So far the storage of the local log alone: bytes in, bytes out.
+
+#[doc(hidden)]
+pub mod checksum;
+#[doc(hidden)]
+pub mod disk;
+#[doc(hidden)]
+pub mod fault;
+#[cfg(all(feature = "local-log", unix))]
+#[doc(hidden)]
+pub mod files;
+#[doc(hidden)]
+pub mod group_commit;
+#[doc(hidden)]
+pub mod local_log;
+#[doc(hidden)]
+pub mod record;
+#[doc(hidden)]
+pub mod recovery;
+#[cfg(any(feature = "testing", test))]
+#[doc(hidden)]
+pub mod simulated;
