@@ -247,6 +247,8 @@ async fn a_node_that_dies_is_taken_over_from() {
     process.get_all(&all()).await;
     let (key, slot) = key_on(&cluster, 0).await;
     let (elsewhere, _) = key_on(&cluster, 1).await;
+    let replica = cluster.replicas_of(slot).await[0];
+    until("the replica has it", async || cluster.has(replica, slot).await).await;
     let lost = cluster.kill_primary_of(slot).await;
     assert_eq!(process.get(key).await, Some(key));
     assert_eq!(process.finds(&[elsewhere]).await, 1, "the others serve what they have");

@@ -58,6 +58,8 @@ async fn is_followed(sentinels: &Sentinels, fail_over: impl AsyncFnOnce()) {
     let store = numbers(ROWS);
     let (one, other) = (Process::on(asking(sentinels), &store), Process::on(asking(sentinels), &store));
     until("all is kept", async || one.finds_all().await && other.finds_all().await).await;
+    let size = async |server: usize| sentinels.server(server).command(&["DBSIZE"]).await;
+    until("the replica has it", async || size(1).await == size(0).await).await;
     fail_over().await;
     let begin = Instant::now();
     soon(one.cache.put(&7, 700)).await.expect("written");
