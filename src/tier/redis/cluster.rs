@@ -61,6 +61,14 @@ struct Look {
 
 type Coming = watch::Receiver<Option<Result<(), Fault>>>;
 
+/// What a call has to go by.
+enum Word {
+    /// A look is under way: its end will tell.
+    Coming(Coming),
+    /// One has just ended, and so it did.
+    JustNow(Result<(), Fault>),
+}
+
 impl Cluster {
     pub(super) fn new(seeds: Vec<ConnectionInfo>, settings: Settings, audience: Arc<Audience>) -> Arc<Self> {
         Arc::new(Self {
@@ -168,8 +176,8 @@ impl Cluster {
 
     async fn look_until(self: &Arc<Self>, until: Instant) -> Result<(), Fault> {
         let mut coming = match self.begin_look()? {
-            Ok(coming) => coming,
-            Err(just_now) => return just_now,
+            Word::Coming(coming) => coming,
+            Word::JustNow(result) => return result,
         };
         match time::within(until, coming.wait_for(Option::is_some)).await {
             Ok(Ok(answer)) => answer.clone().unwrap_or(Err(Fault::Lost)),
@@ -181,18 +189,18 @@ impl Cluster {
         }
     }
 
-    /// Word of the look that is under way, which begins now; or what came of one that has just ended.
-    fn begin_look(self: &Arc<Self>) -> Result<Result<Coming, Result<(), Fault>>, Fault> {
+    /// Begins a look, unless one is under way or has just ended.
+    fn begin_look(self: &Arc<Self>) -> Result<Word, Fault> {
         let mut look = self.look.lock();
         if let Some(coming) = &look.coming
             && coming.has_changed().is_ok()
         {
-            return Ok(Ok(coming.clone()));
+            return Ok(Word::Coming(coming.clone()));
         }
         if let Some((at, result)) = &look.last
             && at.elapsed() < RESPITE
         {
-            return Ok(Err(result.clone()));
+            return Ok(Word::JustNow(result.clone()));
         }
         let runtime = Handle::try_current().map_err(|_| Fault::NoRuntime)?;
         let (word, coming) = watch::channel(None);
@@ -203,7 +211,7 @@ impl Cluster {
             *cluster.look.lock() = Look { coming: None, last: Some((Instant::now(), result.clone())) };
             word.send_replace(Some(result));
         });
-        Ok(Ok(coming))
+        Ok(Word::Coming(coming))
     }
 
     /// Asks the nodes that answer, or else all that were ever heard of.

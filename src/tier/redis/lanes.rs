@@ -610,13 +610,11 @@ struct About {
 
 impl About {
     async fn ask(connection: &mut MultiplexedConnection) -> Result<Self, Fault> {
-        let mut about = String::new();
-        for section in ["server", "replication"] {
-            let mut info = redis::cmd("INFO");
-            info.arg(section);
-            about += &info.query_async::<String>(connection).await.map_err(|error| Fault::of(&error))?;
-        }
-        Self::read(&about).ok_or(Fault::Odd)
+        let mut info = redis::pipe();
+        info.cmd("INFO").arg("server").cmd("INFO").arg("replication");
+        let about = info.query_async::<(String, String)>(connection).await;
+        let (server, replication) = about.map_err(|error| Fault::of(&error))?;
+        Self::read(&format!("{server}\n{replication}")).ok_or(Fault::Odd)
     }
 
     /// A server gives itself a number when it starts, and its data another one when it becomes a primary: one that was

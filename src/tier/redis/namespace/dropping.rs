@@ -77,7 +77,7 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
 
     /// Every server that has keys of the namespace, or is being sent some. A node that gets its first slot is nobody's
     /// owner yet; whoever is asked for a key that is nowhere tells of it.
-    pub(super) async fn servers(&self) -> Result<Vec<Arc<Lanes>>, Fault> {
+    async fn servers(&self) -> Result<Vec<Arc<Lanes>>, Fault> {
         let mut servers = self.redis.0.all().await?;
         if !self.redis.0.are_many() {
             return Ok(servers);
@@ -91,7 +91,7 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
         Ok(servers)
     }
 
-    pub(super) async fn on_its_way_to(&self, bucket: Bucket) -> Option<Arc<Lanes>> {
+    async fn on_its_way_to(&self, bucket: Bucket) -> Option<Arc<Lanes>> {
         let nobody = keys::name_of_nothing(&self.name, bucket);
         let mut get = redis::cmd("GET");
         get.arg(nobody);
@@ -104,7 +104,7 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
         lanes
     }
 
-    pub(super) async fn drop_matching_on(&self, server: Arc<Lanes>, pattern: &str) -> Result<(), Fault> {
+    async fn drop_matching_on(&self, server: Arc<Lanes>, pattern: &str) -> Result<(), Fault> {
         let hold_off = self.hold_off();
         let mut cursor = 0_u64;
         loop {

@@ -12,12 +12,11 @@ use super::dropping::anywhere;
 use super::{Namespace, TOGETHER};
 use crate::bounds::Value;
 use crate::codec::Codec;
-use crate::codec::buffer::Buffer;
 use crate::entry::Entry;
 use crate::event::Event;
 use crate::tier::redis::fault::Fault;
 use crate::tier::redis::keys::Name;
-use crate::tier::redis::moment::{Stamp, millis};
+use crate::tier::redis::moment::millis;
 use crate::tier::redis::nodes::Call;
 use crate::tier::redis::scripts::Name as Script;
 use crate::tier::redis::{NAME, layout};
@@ -28,15 +27,6 @@ use crate::time;
 const GIVE_BACK_PAUSE: Duration = Duration::from_millis(100);
 
 impl<V: Value, C: Codec<V>> Namespace<V, C> {
-    /// The bytes of an entry that is to stand under `name`; `None`, and a count, when it cannot.
-    pub(super) fn written(&self, name: &Name, stamp: &Stamp, entry: &Entry<V>) -> Option<Buffer> {
-        let written = self.copies.write(name, stamp, entry.value());
-        if written.is_none() {
-            self.emit(&Event::Unfit { tier: NAME });
-        }
-        written
-    }
-
     pub(super) async fn acquire_one(
         &self,
         mut call: Call,
@@ -53,7 +43,7 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
         }
     }
 
-    pub(super) async fn try_acquire(
+    async fn try_acquire(
         &self,
         call: &Call,
         name: &Name,
@@ -143,7 +133,7 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
         }
     }
 
-    pub(super) async fn try_fill(
+    async fn try_fill(
         &self,
         call: &Call,
         name: &Name,

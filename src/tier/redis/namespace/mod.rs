@@ -17,7 +17,7 @@ use super::copies::Copies;
 use super::fault::Fault;
 use super::keys::{self, Name};
 use super::lanes::Server;
-use super::moment::{Moment, millis};
+use super::moment::{Moment, Stamp, millis};
 use super::nodes::{Call, Calling};
 use super::recent::{Met, Recent};
 use super::scripts::Name as Script;
@@ -28,6 +28,7 @@ use crate::bounds::{Key, Value};
 use crate::codec::Compression;
 #[cfg(feature = "sealing")]
 use crate::codec::KeyRing;
+use crate::codec::buffer::Buffer;
 use crate::codec::{CacheKey, Codec, Json};
 use crate::consistency::Consistency;
 use crate::entry::Entry;
@@ -224,6 +225,15 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
         if let Some(host) = self.host.get() {
             host.emit(event);
         }
+    }
+
+    /// The bytes of an entry that is to stand under `name`; `None`, and a count, when it cannot.
+    fn written(&self, name: &Name, stamp: &Stamp, entry: &Entry<V>) -> Option<Buffer> {
+        let written = self.copies.write(name, stamp, entry.value());
+        if written.is_none() {
+            self.emit(&Event::Unfit { tier: NAME });
+        }
+        written
     }
 
     pub(super) fn now(&self) -> Timestamp {
@@ -459,7 +469,6 @@ impl<K: Key + CacheKey, V: Value, C: Codec<V>> Tier<K, V> for Namespace<V, C> {
         let name = self.name(key);
         let mut call = self.call(&name).await?;
         let answer: String = loop {
-            let mine = self.mine(hold, call.server());
             let number = token::placed(hold.number(), call.server().incarnation);
             let stamp = self.moment(call.server()).stamp(number, entry);
             let Some(body) = self.written(&name, &stamp, entry) else {
@@ -468,8 +477,14 @@ impl<K: Key + CacheKey, V: Value, C: Codec<V>> Tier<K, V> for Namespace<V, C> {
             };
             let [as_of, fresh, total] = stamp.arguments();
             let hold_off = self.hold_off();
-            let arguments: &[&[u8]] =
-                &[&mine, as_of.as_bytes(), fresh.as_bytes(), total.as_bytes(), &hold_off, &body];
+            let arguments: &[&[u8]] = &[
+                &number.to_be_bytes(),
+                as_of.as_bytes(),
+                fresh.as_bytes(),
+                total.as_bytes(),
+                &hold_off,
+                &body,
+            ];
             match call.run(Script::Publish, name.redis.as_bytes(), arguments).await {
                 Err(Fault::Elsewhere(to)) => call = self.follow(&call, &name, &to).await?,
                 answer => break answer?,

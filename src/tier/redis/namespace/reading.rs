@@ -36,7 +36,7 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
     }
 
     /// The copies of names that one command can ask for.
-    pub(super) async fn read_part(&self, names: Vec<&Name>) -> Result<Vec<Option<Entry<V>>>, Fault> {
+    async fn read_part(&self, names: Vec<&Name>) -> Result<Vec<Option<Entry<V>>>, Fault> {
         let mut mget = redis::cmd("MGET");
         names.iter().for_each(|name| _ = mget.arg(&name.redis));
         match self.ask_patiently(names[0], &mget).await {
@@ -70,11 +70,7 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
 
     /// A command that only reads, where the name is. A connection that breaks tells of the end of the server's last life,
     /// and nothing of its present one: it is asked again, at the most as often as there are connections that can break.
-    pub(super) async fn ask_patiently(
-        &self,
-        name: &Name,
-        command: &redis::Cmd,
-    ) -> Result<(Moment, Answer), Fault> {
+    async fn ask_patiently(&self, name: &Name, command: &redis::Cmd) -> Result<(Moment, Answer), Fault> {
         let mut patience = self.redis.0.patience();
         let mut call = self.call(name).await?;
         loop {
@@ -101,7 +97,7 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
     }
 
     /// The copy that an answer to a look holds, if it may be used. Why not is counted.
-    pub(super) fn entry(&self, moment: &Moment, name: &Name, answer: Answer) -> Option<Entry<V>> {
+    fn entry(&self, moment: &Moment, name: &Name, answer: Answer) -> Option<Entry<V>> {
         self.copies.open(moment, name, answer).unwrap_or_else(|why_not| {
             self.emit(&why_not);
             None
