@@ -41,6 +41,13 @@ pub enum ErrorKind {
     WrongLength,
     /// The settings of a cache are missing or contradict each other.
     Settings,
+    /// The journal of pending writes failed: its disk, or somebody else has it, or it is damaged. Without a journal nothing
+    /// is accepted.
+    Journal,
+    /// As many writes wait for the store as may, and this one has not been accepted.
+    Full,
+    /// The store will never take this write; it has been put aside as a dead letter.
+    DeadLetter,
     /// This cache does not offer the call: an implementation of [`Cache`](crate::Cache) that leaves it out, or `update`
     /// where other processes may write in between.
     Unsupported,
@@ -188,7 +195,7 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         match self.0.kind {
             ErrorKind::Store => self.store_error().is_none_or(|error| error.fault() != Fault::Permanent),
-            ErrorKind::Tier | ErrorKind::Timeout | ErrorKind::Abandoned => true,
+            ErrorKind::Tier | ErrorKind::Timeout | ErrorKind::Abandoned | ErrorKind::Full => true,
             _ => false,
         }
     }

@@ -80,7 +80,6 @@ pub mod entry;
 pub mod error;
 pub mod event;
 pub mod guide;
-#[doc(hidden)]
 pub mod journal;
 mod levels;
 mod lifetime;

@@ -1,6 +1,4 @@
 //! Where pending writes wait until they are in the store.
-//!
-//! So far the storage of the local log alone: bytes in, bytes out.
 
 #[doc(hidden)]
 pub mod checksum;
@@ -19,6 +17,12 @@ pub mod local_log;
 pub mod record;
 #[doc(hidden)]
 pub mod recovery;
+mod seam;
 #[cfg(any(feature = "testing", test))]
 #[doc(hidden)]
 pub mod simulated;
+mod volatile;
+
+pub use seam::Journal;
+pub(crate) use seam::{Appending, Found, FoundWrite, Log, Opened, Progress};
+pub use volatile::Volatile;

@@ -1,6 +1,7 @@
 //! The system of record behind the cache: [`Loader`] to read it, [`Store`] to write it as well.
 
 mod function;
+mod transactional;
 #[doc(hidden)]
 pub mod write_behind;
 
@@ -15,6 +16,10 @@ use crate::entry::Entry;
 use crate::error::StoreError;
 
 pub use function::{LoadFn, StoreFn, load_fn, store_fn};
+pub use transactional::{
+    Batch, Claim, Committed, DeadLetter, IdempotentStore, JournalId, PendingWrite, Seq, ShardId,
+    TransactionalStore,
+};
 
 /// How many keys the default [`Loader::load_many`] asks for at a time.
 const LOADS_AT_A_TIME: usize = 16;

@@ -1,0 +1,134 @@
+//! What write-behind asks of a journal.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::error::{Error, Result};
+use crate::store::{Change, DeadLetter, JournalId, Seq};
+
+/// Where pending writes wait until they are in the store: [`Volatile`](super::Volatile), or `LocalLog` with the feature
+/// `local-log`.
+///
+/// Sealed: what a journal must do is not settled yet.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no journal for keys of type `{K}` and values of type `{V}`",
+    label = "not a journal for these keys and values",
+    note = "take `larder::journal::Volatile`, or `larder::journal::LocalLog`, which asks keys and values to be \
+            `serde::Serialize` and `serde::Deserialize`"
+)]
+pub trait Journal<K, V>: Opens<K, V> {}
+
+impl<K, V, J: Opens<K, V>> Journal<K, V> for J {}
+
+/// The sealed part of [`Journal`].
+pub trait Opens<K, V>: Send + 'static {
+    /// Opens the journal, and finds what waits in it.
+    ///
+    /// # Errors
+    ///
+    /// The journal is damaged, open elsewhere, or cannot be read.
+    fn open(self) -> Result<Opened<K, V>>;
+}
+
+/// An open journal.
+pub struct Opened<K, V> {
+    /// What it is known by.
+    pub(crate) id: JournalId,
+    /// How many sequences of writes it has.
+    pub(crate) shards: u16,
+    /// Where writes are kept beside the memory of this process; it has one shard. `None`: nowhere.
+    pub(crate) log: Option<Arc<dyn Log<K, V>>>,
+    /// What was found in it.
+    pub(crate) found: Found<K, V>,
+}
+
+/// What an opened journal holds.
+pub(crate) struct Found<K, V> {
+    /// All writes before this one have been settled and forgotten: 1 in a new journal.
+    pub(crate) first: Seq,
+    /// The writes, in their order, without a gap.
+    pub(crate) writes: Vec<FoundWrite<K, V>>,
+    /// The number of the next write.
+    pub(crate) next: Seq,
+    /// At least up to here all are settled: a store that keeps no offsets goes on from here.
+    pub(crate) settled: Seq,
+}
+
+impl<K, V> Found<K, V> {
+    /// A new journal.
+    pub(crate) const fn nothing() -> Self {
+        Self { first: 1, writes: Vec::new(), next: 1, settled: 0 }
+    }
+}
+
+/// One write that was found.
+pub(crate) struct FoundWrite<K, V> {
+    pub(crate) seq: Seq,
+    /// The record as it stands in the log.
+    pub(crate) record: Vec<u8>,
+    /// What it says; or why it cannot be read, in words that hold no data.
+    pub(crate) change: Result<Change<K, V>, String>,
+}
+
+/// How far a log has come, or that it has come to its end.
+#[derive(Clone, Debug)]
+pub(crate) enum Progress {
+    /// All up to this one survive the process, and the machine.
+    Durable(Seq),
+    /// It takes nothing more. What was appended and not told of may be in it or not.
+    Failed(Error),
+}
+
+pub(crate) type Appending = Pin<Box<dyn Future<Output = Result<Seq>> + Send>>;
+
+/// Writes in order, on something that outlives the process.
+#[async_trait]
+pub(crate) trait Log<K, V>: Send + Sync {
+    /// The record of `change`.
+    ///
+    /// # Errors
+    ///
+    /// Its codec failed, or it is too long: nothing has been appended.
+    fn encode(&self, change: &Change<K, V>) -> Result<Vec<u8>>;
+
+    /// What a record says.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read, in words that hold no data.
+    fn decode(&self, record: &[u8]) -> Result<Change<K, V>, String>;
+
+    /// Appends a record. Its place is taken when this is called: records have the numbers 1, 2, 3 … in the order of the
+    /// calls. It resolves when the record is durable; dropping it changes nothing.
+    fn append(&self, record: Vec<u8>) -> Appending;
+
+    /// Has `hear` told of all progress, on the log's own thread, before whoever appended is answered. Called once, before
+    /// the first append.
+    fn watch(&self, hear: Box<dyn Fn(Progress) + Send + Sync>);
+
+    /// All up to this one are settled: they need not be kept, and need not be found again. Does not wait.
+    fn settle(&self, upto: Seq);
+
+    /// Keeps dead letters of a store that keeps none itself; they are durable when it resolves. One that is there is not
+    /// kept twice.
+    async fn put_aside(&self, letters: &[DeadLetter]) -> Result<()>;
+
+    /// Dead letters that were put aside here, the oldest first.
+    async fn letters(&self, after: Option<Seq>, most: usize) -> Result<Vec<DeadLetter>>;
+
+    /// Removes one; whether there was one.
+    async fn discard(&self, seq: Seq) -> Result<bool>;
+
+    /// Ends it: what was appended is written, and another may open it.
+    async fn close(&self);
+}
+
+impl<K, V> fmt::Debug for Opened<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Opened").field("id", &self.id).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,369 @@
+//! Stores that can say what they have: the effects of pending writes and the number of the last of them in one
+//! transaction.
+
+use std::fmt;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+
+use super::{Change, Store};
+use crate::bounds::{Key, Value};
+use crate::error::StoreError;
+
+/// The number of a pending write in its shard. The first is 1; a later one has a larger number.
+pub type Seq = u64;
+
+/// What a journal is known by, all its life: 128 random bits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct JournalId(pub(crate) [u8; 16]);
+
+impl JournalId {
+    /// The id with these bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// One that no other journal has, from the keys that the operating system draws.
+    pub(crate) fn fresh() -> Self {
+        let draw = || RandomState::new().build_hasher().finish();
+        Self(((u128::from(draw()) << 64) | u128::from(draw())).to_le_bytes())
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+}
+
+impl fmt::Display for JournalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for JournalId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JournalId({self})")
+    }
+}
+
+/// One sequence of pending writes: a part of a journal whose writes reach the store one batch after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ShardId {
+    journal: JournalId,
+    number: u16,
+}
+
+impl ShardId {
+    /// Shard `number` of `journal`, counted from 0.
+    #[must_use]
+    pub const fn new(journal: JournalId, number: u16) -> Self {
+        Self { journal, number }
+    }
+
+    /// The journal that it is a part of.
+    #[must_use]
+    pub const fn journal(self) -> JournalId {
+        self.journal
+    }
+
+    /// Which of its shards it is.
+    #[must_use]
+    pub const fn number(self) -> u16 {
+        self.number
+    }
+}
+
+/// Who owns a shard, and how far its writes have come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Claim {
+    epoch: u64,
+    offset: Seq,
+}
+
+impl Claim {
+    /// The `epoch`-th owner, whose store has all up to `offset`.
+    #[must_use]
+    pub const fn new(epoch: u64, offset: Seq) -> Self {
+        Self { epoch, offset }
+    }
+
+    /// How often the shard has been claimed: its owner is who claimed it last.
+    #[must_use]
+    pub const fn epoch(self) -> u64 {
+        self.epoch
+    }
+
+    /// The number of the last write that is settled: in the store, or put aside. 0 before the first.
+    #[must_use]
+    pub const fn offset(self) -> Seq {
+        self.offset
+    }
+}
+
+/// One pending write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingWrite<K, V> {
+    shard: ShardId,
+    seq: Seq,
+    change: Change<K, V>,
+}
+
+impl<K, V> PendingWrite<K, V> {
+    /// Number `seq` of `shard`.
+    pub const fn new(shard: ShardId, seq: Seq, change: Change<K, V>) -> Self {
+        Self { shard, seq, change }
+    }
+
+    /// The shard that it is in. With its [number](Self::seq) this is an id that no other write has.
+    pub const fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    /// Its number in the shard.
+    pub const fn seq(&self) -> Seq {
+        self.seq
+    }
+
+    /// What it changes.
+    pub const fn change(&self) -> &Change<K, V> {
+        &self.change
+    }
+}
+
+/// What a store is to do in one transaction: move a shard on from one offset to another, with all that this implies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Batch<K, V> {
+    pub(crate) shard: ShardId,
+    pub(crate) epoch: u64,
+    pub(crate) after: Seq,
+    pub(crate) upto: Seq,
+    pub(crate) writes: Vec<PendingWrite<K, V>>,
+    pub(crate) changes: Vec<Change<K, V>>,
+    pub(crate) letters: Vec<DeadLetter>,
+}
+
+impl<K, V> Batch<K, V> {
+    /// The shard.
+    pub const fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    /// The epoch that the shard must have: if it has another one, somebody else owns it.
+    pub const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// The offset that the shard must have.
+    pub const fn after(&self) -> Seq {
+        self.after
+    }
+
+    /// The offset that it is to have afterwards.
+    pub const fn upto(&self) -> Seq {
+        self.upto
+    }
+
+    /// What all the writes come to: one change for each key, sorted by key. For stores whose rows replace one another.
+    pub fn changes(&self) -> &[Change<K, V>] {
+        &self.changes
+    }
+
+    /// The writes one by one, in the order of their acceptance. For stores in which each leaves a trace, such as a
+    /// history; [`keeps_every_write`](TransactionalStore::keeps_every_write) must say so.
+    pub fn writes(&self) -> &[PendingWrite<K, V>] {
+        &self.writes
+    }
+
+    /// Writes that are put aside, because the store will never take them. They are in neither of the others.
+    pub fn letters(&self) -> &[DeadLetter] {
+        &self.letters
+    }
+}
+
+/// What became of a [`Batch`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Committed {
+    /// All of it is done.
+    Done,
+    /// The shard has not the epoch or not the offset that it must have: nothing is done.
+    Refused,
+}
+
+/// A pending write that the store will never take, put aside so that others can pass.
+#[derive(Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    pub(crate) shard: ShardId,
+    pub(crate) seq: Seq,
+    pub(crate) at: Duration,
+    pub(crate) why: String,
+    pub(crate) record: Vec<u8>,
+}
+
+impl DeadLetter {
+    /// The letter of write `seq` of `shard`, put aside at `at`, for the reason `why`; `record` is the write as the journal
+    /// has it.
+    #[must_use]
+    pub fn new(shard: ShardId, seq: Seq, at: SystemTime, why: impl Into<String>, record: Vec<u8>) -> Self {
+        let at = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self { shard, seq, at, why: why.into(), record }
+    }
+
+    /// The shard of the write.
+    #[must_use]
+    pub const fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    /// The number of the write.
+    #[must_use]
+    pub const fn seq(&self) -> Seq {
+        self.seq
+    }
+
+    /// When it was put aside.
+    #[must_use]
+    pub fn at(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + self.at
+    }
+
+    /// Why: what the store said, or what is wrong with the record. A store's own words may hold values.
+    #[must_use]
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+
+    /// The write as the journal has it; empty where the journal keeps no records, such as
+    /// [`Volatile`](crate::journal::Volatile).
+    #[must_use]
+    pub fn record(&self) -> &[u8] {
+        &self.record
+    }
+}
+
+/// What was to be written, and why it was not, is the user's data.
+impl fmt::Debug for DeadLetter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DeadLetter({:?}, {}, {} bytes)", self.shard, self.seq, self.record.len())
+    }
+}
+
+/// A store that can move an offset in the transaction of a batch's effects: every pending write has its effect exactly
+/// once, whatever dies when. Used by [`exactly_once`](super::WriteBehindBuilder::exactly_once).
+///
+/// It keeps a row for each shard: its epoch and its offset.
+///
+/// - A claim raises the epoch, so that a batch of an earlier owner, which may still be under way, is refused.
+/// - A batch is done only if the row has the epoch *and* the offset that it expects; the transaction that has its effects
+///   moves the offset.
+/// - Whoever has not heard what became of a batch reads the row: the offset says it.
+///
+/// With Redis-like `INCR`s, a message queue or two databases there is no such transaction: see [`IdempotentStore`].
+#[async_trait]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot write exactly once: it is no `TransactionalStore<{K}, {V}>`",
+    label = "not a transactional store for these keys and values",
+    note = "implement `TransactionalStore<{K}, {V}>`, use a ready-made one of `larder::sqlx`, or leave `exactly_once` out: \
+            puts and deletes are then written at least once"
+)]
+pub trait TransactionalStore<K: Key, V: Value>: Store<K, V> {
+    /// Whether every single write leaves a trace in the store, so that of several writes of one key not only the last
+    /// one counts. Unless overridden: no.
+    fn keeps_every_write(&self) -> bool {
+        false
+    }
+
+    /// Makes the caller the owner of `shard`: raises its epoch by one and answers with that and the offset. A shard that
+    /// is not known begins with epoch 1 and offset 0.
+    async fn claim(&self, shard: ShardId) -> Result<Claim, StoreError>;
+
+    /// The row of `shard`, once no transaction that began before this call can change it any more: in SQL, with the row
+    /// locked. `None` if there is none.
+    async fn offset(&self, shard: ShardId) -> Result<Option<Claim>, StoreError>;
+
+    /// In one transaction: checks that the row of the batch's shard has its epoch and the offset that it comes
+    /// [after](Batch::after), moves the offset [up to](Batch::upto) its last write, applies its
+    /// [changes](Batch::changes), or its [writes](Batch::writes) one by one, and keeps its [letters](Batch::letters).
+    ///
+    /// An error that says [`not_applied`](StoreError::not_applied) says so of the whole transaction. One that says
+    /// neither that nor the opposite is looked into with [`offset`](Self::offset).
+    async fn commit(&self, batch: &Batch<K, V>) -> Result<Committed, StoreError>;
+
+    /// The dead letters of `journal`, the oldest first, at most `most` of them, those after `after` only.
+    async fn letters(
+        &self,
+        journal: JournalId,
+        after: Option<(u16, Seq)>,
+        most: usize,
+    ) -> Result<Vec<DeadLetter>, StoreError>;
+
+    /// Removes a dead letter; whether there was one.
+    async fn discard(&self, shard: ShardId, seq: Seq) -> Result<bool, StoreError>;
+
+    /// Forgets the row of `shard`: its journal is gone for good.
+    async fn forget(&self, shard: ShardId) -> Result<(), StoreError>;
+}
+
+/// A store that passes over a write that it has seen: each has its effect once, however often it is sent. Used by
+/// [`once_by_id`](super::WriteBehindBuilder::once_by_id).
+#[async_trait]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot tell a write that it has seen: it is no `IdempotentStore<{K}, {V}>`",
+    label = "not an idempotent store for these keys and values",
+    note = "implement `IdempotentStore<{K}, {V}>`, or leave `once_by_id` out: puts and deletes are then written at least once"
+)]
+pub trait IdempotentStore<K: Key, V: Value>: Store<K, V> {
+    /// Applies `writes` in their order, and none of those that it has applied before: shard and number of a write are
+    /// its id, and larder sends the same id with the same change only.
+    ///
+    /// It may apply some and fail: all of them are then sent again, or smaller parts of them.
+    async fn apply_once(&self, writes: &[PendingWrite<K, V>]) -> Result<(), StoreError>;
+}
+
+/// An `Arc` of a transactional store is one.
+#[async_trait]
+impl<K: Key, V: Value, S: TransactionalStore<K, V> + ?Sized> TransactionalStore<K, V> for std::sync::Arc<S> {
+    fn keeps_every_write(&self) -> bool {
+        (**self).keeps_every_write()
+    }
+
+    async fn claim(&self, shard: ShardId) -> Result<Claim, StoreError> {
+        (**self).claim(shard).await
+    }
+
+    async fn offset(&self, shard: ShardId) -> Result<Option<Claim>, StoreError> {
+        (**self).offset(shard).await
+    }
+
+    async fn commit(&self, batch: &Batch<K, V>) -> Result<Committed, StoreError> {
+        (**self).commit(batch).await
+    }
+
+    async fn letters(
+        &self,
+        journal: JournalId,
+        after: Option<(u16, Seq)>,
+        most: usize,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
+        (**self).letters(journal, after, most).await
+    }
+
+    async fn discard(&self, shard: ShardId, seq: Seq) -> Result<bool, StoreError> {
+        (**self).discard(shard, seq).await
+    }
+
+    async fn forget(&self, shard: ShardId) -> Result<(), StoreError> {
+        (**self).forget(shard).await
+    }
+}
+
+#[async_trait]
+impl<K: Key, V: Value, S: IdempotentStore<K, V> + ?Sized> IdempotentStore<K, V> for std::sync::Arc<S> {
+    async fn apply_once(&self, writes: &[PendingWrite<K, V>]) -> Result<(), StoreError> {
+        (**self).apply_once(writes).await
+    }
+}
