@@ -75,6 +75,8 @@ pub enum Operation {
     Refresh,
     /// Dropping all copies.
     Clear,
+    /// Bringing what waits to the store.
+    Flush,
     /// Closing the cache.
     Close,
 }
@@ -91,6 +93,7 @@ impl fmt::Display for Operation {
             Self::Update => "update",
             Self::Refresh => "refresh",
             Self::Clear => "clear",
+            Self::Flush => "flush",
             Self::Close => "close",
         })
     }

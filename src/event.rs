@@ -117,6 +117,47 @@ pub enum Event<'a> {
         /// Of how many keys.
         keys: usize,
     },
+    /// Writes that waited are in the store.
+    Flushed {
+        /// How many, in one batch.
+        writes: usize,
+        /// How many writes newer ones have taken the place of since the last time.
+        replaced: u64,
+    },
+    /// The store did not take writes that wait, or did not say; it is tried again.
+    FlushFailed {
+        /// How many, in one batch; zero if the store was only asked how far it is.
+        writes: usize,
+        /// Why.
+        error: &'a Error,
+    },
+    /// A write that the store will never take has been put aside as a dead letter.
+    PutAside {
+        /// Its number in its shard.
+        seq: u64,
+    },
+    /// The oldest write has waited longer than it should.
+    Overdue {
+        /// How long.
+        oldest: std::time::Duration,
+    },
+    /// As many writes wait as may: one was refused, had to wait, or went past the journal.
+    AtLimit,
+    /// Writes were found in the journal that an earlier process has left.
+    Recovered {
+        /// How many.
+        writes: usize,
+    },
+    /// The journal accepts nothing more, or does not fit the store.
+    JournalFailed {
+        /// Why.
+        error: &'a Error,
+    },
+    /// Writes were still waiting when the last handle was dropped: lost, or left in the journal for the next process.
+    Unwritten {
+        /// How many.
+        writes: usize,
+    },
     /// A tier failed.
     TierFailed {
         /// The tier's name.
@@ -188,6 +229,26 @@ pub struct Stats {
     pub owed: u64,
     /// Those of them whose copies have been dropped since.
     pub paid: u64,
+    /// Writes that waited and have come to the store, or have been passed over for newer ones of the same key.
+    pub flushed: u64,
+    /// In how many batches.
+    pub batches: u64,
+    /// Those that newer ones of the same key took the place of while they waited.
+    pub replaced: u64,
+    /// Batches that the store did not take, or did not answer.
+    pub flush_failures: u64,
+    /// Writes that the store will never take.
+    pub dead_letters: u64,
+    /// Times that the oldest write had waited longer than it should.
+    pub overdue: u64,
+    /// Writes that found no room to wait in.
+    pub at_limit: u64,
+    /// Writes that wait now.
+    pub pending: u64,
+    /// Their bytes.
+    pub pending_bytes: u64,
+    /// For how long the oldest has waited; zero if none does.
+    pub pending_age: std::time::Duration,
 }
 
 impl Stats {
@@ -267,9 +328,16 @@ enum Counter {
     TierRestarts,
     Owed,
     Paid,
+    Flushed,
+    Batches,
+    Replaced,
+    FlushFailures,
+    DeadLetters,
+    Overdue,
+    AtLimit,
 }
 
-const COUNTERS: usize = Counter::Paid as usize + 1;
+const COUNTERS: usize = Counter::AtLimit as usize + 1;
 const SHARDS: usize = 64;
 
 /// Counters in shards, each on cache lines of its own: two cores that count hits do not pass a line to and fro.
@@ -321,6 +389,16 @@ impl Counters {
             Event::TierBack { .. } => {}
             Event::Owed { keys } => self.add(Counter::Owed, *keys as u64),
             Event::Paid { keys } => self.add(Counter::Paid, *keys as u64),
+            Event::Flushed { writes, replaced } => {
+                self.add(Counter::Flushed, *writes as u64 + replaced);
+                self.add(Counter::Batches, 1);
+                self.add(Counter::Replaced, *replaced);
+            }
+            Event::FlushFailed { .. } => self.add(Counter::FlushFailures, 1),
+            Event::PutAside { .. } => self.add(Counter::DeadLetters, 1),
+            Event::Overdue { .. } => self.add(Counter::Overdue, 1),
+            Event::AtLimit => self.add(Counter::AtLimit, 1),
+            Event::Recovered { .. } | Event::JournalFailed { .. } | Event::Unwritten { .. } => {}
         }
     }
 
@@ -366,6 +444,14 @@ impl Counters {
             tier_restarts: sum(Counter::TierRestarts),
             owed: sum(Counter::Owed),
             paid: sum(Counter::Paid),
+            flushed: sum(Counter::Flushed),
+            batches: sum(Counter::Batches),
+            replaced: sum(Counter::Replaced),
+            flush_failures: sum(Counter::FlushFailures),
+            dead_letters: sum(Counter::DeadLetters),
+            overdue: sum(Counter::Overdue),
+            at_limit: sum(Counter::AtLimit),
+            ..Stats::default()
         }
     }
 }

@@ -105,7 +105,10 @@ pub use engine::{
 pub use entry::{Entry, Freshness};
 pub use error::{BoxError, Error, ErrorKind, Fault, Operation, Outcome, Result, StoreError};
 pub use event::{Event, Observer, Stats};
-pub use store::{Change, EntryLoader, LoadRequest, Loaded, Loader, Saved, Store, load_fn, store_fn};
+pub use store::{
+    AtLimit, Change, EntryLoader, LoadRequest, Loaded, Loader, Saved, Store, WriteBehind, load_fn, store_fn,
+    write_behind,
+};
 pub use tenant::{Tenant, TenantKey};
 #[cfg(feature = "memory")]
 pub use tier::Memory;

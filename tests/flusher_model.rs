@@ -94,7 +94,13 @@ impl fmt::Display for Step {
 }
 
 fn at_once() -> Rules {
-    Rules { batch: 2, delay: Duration::ZERO, pauses: (Duration::ZERO, Duration::ZERO), tries: 3 }
+    Rules {
+        batch: 2,
+        delay: Duration::ZERO,
+        pauses: (Duration::ZERO, Duration::ZERO),
+        tries: 3,
+        pace: Duration::ZERO,
+    }
 }
 
 impl Row {

@@ -73,6 +73,10 @@ impl<K: Key, V: Value> Cache<K, V> for LayeredCache<K, V> {
         self.stats()
     }
 
+    fn flush(&self) -> Reply<'_, ()> {
+        Box::pin(self.flush())
+    }
+
     fn close(&self, deadline: Duration) -> Reply<'_, Leftovers> {
         Box::pin(self.close(deadline))
     }

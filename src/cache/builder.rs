@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::LayeredCache;
+use super::behind::MakeBehind;
 use crate::bounds::{Key, Value};
 use crate::consistency::Consistency;
 use crate::engine::{Engine, Setup};
@@ -12,7 +13,7 @@ use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::event::{Events, Observer};
 use crate::levels::{Bottom, Context, Level, Levels, Owed, Quota};
 use crate::lifetime::Lifetime;
-use crate::store::{Entries, EntryLoader, Loader, Store};
+use crate::store::{Backing, Entries, EntryLoader, Loader, Store, WriteBehind};
 use crate::strategy::{
     CopiesOnly, ReadOnly, ReadStrategy, ReadThrough, RefreshAhead, WriteAround, WriteStrategy, WriteThrough,
 };
@@ -95,6 +96,7 @@ pub struct Builder<K, V> {
     clock: Option<Arc<dyn Clock>>,
     observer: Option<Arc<dyn Observer>>,
     turns: bool,
+    behind: Option<MakeBehind<K, V>>,
 }
 
 /// A tier that waits to be laid on what will be below it. Its type is forgotten here, so that the type of a cache
@@ -136,6 +138,7 @@ impl<K: Key, V: Value> Builder<K, V> {
             clock: None,
             observer: None,
             turns: true,
+            behind: None,
         }
     }
 
@@ -146,6 +149,10 @@ impl<K: Key, V: Value> Builder<K, V> {
             store: Some(store),
             ..Self::new(ReadThrough::new(), write)
         }
+    }
+
+    pub(super) fn over_write_behind(make: MakeBehind<K, V>) -> Self {
+        Self { behind: Some(make), ..Self::new(ReadThrough::new(), WriteThrough::new()) }
     }
 
     /// What errors, statistics and [`Caches`](super::Caches) call it. Default: `cache`.
@@ -294,9 +301,11 @@ impl<K: Key, V: Value> Builder<K, V> {
     /// # Errors
     ///
     /// [`ErrorKind::Settings`], naming everything that is missing and every pair of settings that disagree.
-    pub fn build(self) -> Result<LayeredCache<K, V>> {
+    pub fn build(mut self) -> Result<LayeredCache<K, V>> {
         let name: Arc<str> = self.name.as_deref().unwrap_or("cache").into();
         let ttl = self.check().map_err(|error| error.at(&name, Operation::Build))?;
+        let behind = self.open_behind().map_err(|error| error.at(&name, Operation::Build))?;
+        let (behind, backing) = behind.unzip();
         let renews = self.refresh_ahead.is_some() || self.stale_while_revalidate.is_some();
         let read: Box<dyn ReadStrategy<K, V>> = match renews && self.loader.is_some() && !self.own_read {
             true => Box::new(RefreshAhead::after(self.refresh_ahead.unwrap_or(1.0))),
@@ -335,8 +344,18 @@ impl<K: Key, V: Value> Builder<K, V> {
             write_deadline: self.write_deadline,
             refresh_back_off: self.refresh_back_off,
             turns: self.turns,
+            backing,
         });
-        Ok(LayeredCache::new(engine, read, self.write))
+        Ok(LayeredCache::new(engine, read, self.write, behind))
+    }
+
+    /// Opens the journal of a write-behind cache, and reads and writes through it.
+    fn open_behind(&mut self) -> Result<Option<(WriteBehind<K, V>, Arc<dyn Backing<K>>)>> {
+        let Some(make) = self.behind.take() else { return Ok(None) };
+        let (store, behind, backing) = make()?;
+        self.loader.get_or_insert_with(|| Arc::new(Entries(Arc::clone(&store))));
+        self.store = Some(store);
+        Ok(Some((behind, backing)))
     }
 
     /// The ttl, if nothing is wrong.
@@ -359,7 +378,7 @@ impl<K: Key, V: Value> Builder<K, V> {
                     "`refresh_ahead({part})` is not a part: give a number above 0 and below 1"
                 ));
             }
-            if self.loader.is_none() {
+            if self.loader.is_none() && self.behind.is_none() {
                 wrong.push(
                     "`refresh_ahead` needs something to load with, and `cache()` has no loader".to_owned(),
                 );
@@ -389,6 +408,12 @@ impl<K: Key, V: Value> Builder<K, V> {
             wrong.push(format!(
                 "`consistency(Linearizable)` and `tier({local})` beside the shared `tier({shared})` disagree: copies in \
                  this process cannot know of another's write; leave `{local}` out, or settle for `NoStaleSet`"
+            ));
+        }
+        if let (Some(_), [shared, ..], false) = (&self.behind, &names(true)[..], self.sole_writer) {
+            wrong.push(format!(
+                "`write_behind` and `tier({shared})` disagree: what waits here, other processes know nothing of, and would \
+                 write over it; add `sole_writer()` if no other process writes these keys, or leave `{shared}` out"
             ));
         }
         for (setting, deadline) in

@@ -16,6 +16,7 @@ use crate::engine::{Engine, Leftovers, Local, ReadOptions, Served, WriteOptions,
 use crate::error::{Error, Operation, Result, StoreError};
 use crate::event::Stats;
 use crate::levels::Load;
+use crate::store::WriteBehind;
 use crate::strategy::{ReadStrategy, WriteStrategy};
 use crate::tenant::{OfTenant, Tenant};
 use crate::tier::{Lookup, Scope};
@@ -29,6 +30,7 @@ struct Seats<K, V> {
     engine: Engine<K, V>,
     read: Box<dyn ReadStrategy<K, V>>,
     write: Box<dyn WriteStrategy<K, V>>,
+    behind: Option<WriteBehind<K, V>>,
     /// The names of wrapped functions.
     names: Mutex<HashSet<&'static str>>,
 }
@@ -38,8 +40,9 @@ impl<K: Key, V: Value> LayeredCache<K, V> {
         engine: Engine<K, V>,
         read: Box<dyn ReadStrategy<K, V>>,
         write: Box<dyn WriteStrategy<K, V>>,
+        behind: Option<WriteBehind<K, V>>,
     ) -> Self {
-        Self(Arc::new(Seats { engine, read, write, names: Mutex::default() }))
+        Self(Arc::new(Seats { engine, read, write, behind, names: Mutex::default() }))
     }
 
     /// The name that errors and statistics call it by.
@@ -358,6 +361,22 @@ impl<K: Key, V: Value> LayeredCache<K, V> {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.engine().stats()
+    }
+
+    /// Writes all that waits to be written now, and resolves when the store has it or has refused it for good. Where
+    /// nothing waits, at once. As long as the store fails it does not resolve; dropping it is harmless.
+    ///
+    /// # Errors
+    ///
+    /// This process cannot write any more: the cache is closed, or another process has taken its journal over.
+    pub async fn flush(&self) -> Result<()> {
+        self.engine().flush().await.map_err(|error| self.at(error, Operation::Flush))
+    }
+
+    /// The write-behind below a cache made by [`write_behind`](crate::write_behind): its backlog and its dead letters.
+    #[must_use]
+    pub fn write_behind(&self) -> Option<&WriteBehind<K, V>> {
+        self.0.behind.as_ref()
     }
 
     /// Refuses loads and writes from now on, waits for those under way, no longer than `deadline`, and says what is

@@ -3,6 +3,7 @@
 mod answer;
 mod as_cache;
 mod batch;
+mod behind;
 mod builder;
 mod by_caller;
 mod ext;
@@ -167,6 +168,12 @@ pub trait Cache<K: Key, V: Value>: Send + Sync + 'static {
     /// What has happened so far.
     fn stats(&self) -> Stats {
         Stats::default()
+    }
+
+    /// Writes all that waits to be written now, and resolves when the store has it or has refused it for good. Where
+    /// nothing waits, at once. As long as the store fails it does not resolve.
+    fn flush(&self) -> Reply<'_, ()> {
+        Box::pin(future::ready(Ok(())))
     }
 
     /// Refuses loads and writes from now on, waits for those under way, no longer than `deadline`, and says what is

@@ -41,13 +41,15 @@ pub struct Leftovers {
     pub writes: usize,
     /// Keys whose copies a failing tier has not dropped: it may serve an older value until their ttl ends.
     pub copies: usize,
+    /// Writes that were answered and are not known to be in the store: the journal has them, or they are lost with it.
+    pub pending: usize,
 }
 
 impl Leftovers {
     /// Whether everything was done.
     #[must_use]
     pub const fn is_empty(&self) -> bool {
-        self.loads == 0 && self.writes == 0 && self.copies == 0
+        self.loads == 0 && self.writes == 0 && self.copies == 0 && self.pending == 0
     }
 }
 
@@ -56,8 +58,12 @@ impl fmt::Display for Leftovers {
         if self.is_empty() {
             return f.write_str("nothing is left");
         }
-        let Self { loads, writes, copies } = self;
-        write!(f, "left: {loads} loads, {writes} writes, {copies} keys with copies to be dropped")
+        let Self { loads, writes, copies, pending } = self;
+        write!(f, "left: {loads} loads, {writes} writes, {copies} keys with copies to be dropped")?;
+        match pending {
+            0 => Ok(()),
+            pending => write!(f, ", {pending} answered writes that are not in the store"),
+        }
     }
 }
 
@@ -114,6 +120,7 @@ impl Background {
                 loads: self.loads.load(Ordering::Acquire),
                 writes: self.writes.load(Ordering::Acquire),
                 copies: self.undropped.load(Ordering::Acquire),
+                pending: 0,
             }),
         }
     }

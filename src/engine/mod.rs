@@ -30,9 +30,9 @@ use crate::entry::{Entry, Freshness};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Event, Events, Stats};
 use crate::levels::{Context, Levels, Owed};
-use crate::store::{EntryLoader, Store};
+use crate::store::{Backing, EntryLoader, Store};
 use crate::tier::{Lookup, Scope};
-use crate::time::Timestamp;
+use crate::time::{self, Timestamp};
 
 use back_off::BackOff;
 use background::{Background, Duty};
@@ -71,6 +71,8 @@ pub(crate) struct Setup<K, V> {
     pub(crate) updates: bool,
     /// Whether writers of one key wait for each other. Only tests say no, to show what turns are for.
     pub(crate) turns: bool,
+    /// Where writes wait, if the store is written behind its callers' backs.
+    pub(crate) backing: Option<Arc<dyn Backing<K>>>,
 }
 
 struct Parts<K, V> {
@@ -88,7 +90,7 @@ struct Parts<K, V> {
 impl<K: Key, V: Value> Engine<K, V> {
     pub(crate) fn new(setup: Setup<K, V>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        Self(Arc::new(Parts {
+        let engine = Self(Arc::new(Parts {
             back_off: BackOff::new(setup.refresh_back_off),
             setup,
             number: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -96,7 +98,27 @@ impl<K: Key, V: Value> Engine<K, V> {
             key_locks: Arc::new(KeyLocks::new()),
             background: Arc::new(Background::default()),
             paying: AtomicBool::new(false),
-        }))
+        }));
+        engine.hear_of_flushed();
+        engine
+    }
+
+    /// Has copies dropped once what they were made of is in the store, which may have made something else of it. The store
+    /// does not keep the engine alive.
+    fn hear_of_flushed(&self) {
+        let Some(backing) = &self.0.setup.backing else { return };
+        let parts = Arc::downgrade(&self.0);
+        let hear = move |keys: Vec<K>| {
+            let parts = parts.clone();
+            async move {
+                let Some(engine) = parts.upgrade().map(Self) else { return };
+                if engine.drop_copies(&keys).await.is_err() {
+                    engine.owe(&keys);
+                }
+            }
+            .boxed()
+        };
+        backing.attach(Arc::clone(&self.context().events), Box::new(hear));
     }
 
     /// What the copy in the topmost tier says, if `serves` it as it is.
@@ -261,7 +283,22 @@ impl<K: Key, V: Value> Engine<K, V> {
     /// The counts so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.events().stats()
+        let stats = self.events().stats();
+        let Some(backing) = &self.0.setup.backing else { return stats };
+        let backlog = backing.backlog();
+        Stats {
+            pending: backlog.writes as u64,
+            pending_bytes: backlog.bytes as u64,
+            pending_age: backlog.oldest.unwrap_or_default(),
+            ..stats
+        }
+    }
+
+    pub(crate) async fn flush(&self) -> Result<()> {
+        match &self.0.setup.backing {
+            Some(backing) => backing.flush().await,
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn max_batch(&self) -> usize {
@@ -273,8 +310,15 @@ impl<K: Key, V: Value> Engine<K, V> {
     }
 
     /// Refuses loads and writes from now on, and waits for those under way, no longer than `deadline`.
+    ///
+    /// Writes under way come to the journal first; then the journal is emptied in the time that is left.
     pub(crate) async fn close(&self, deadline: Duration) -> Result<Leftovers> {
-        let leftovers = self.0.background.close(deadline).await?;
+        let until = time::from_now(deadline);
+        let mut leftovers = self.0.background.close(deadline).await?;
+        if let Some(backing) = &self.0.setup.backing {
+            let left = until.saturating_duration_since(tokio::time::Instant::now());
+            leftovers.pending = backing.close(left).await?;
+        }
         if leftovers.is_empty() {
             self.0.setup.levels.close().await?;
         }

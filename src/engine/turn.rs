@@ -75,7 +75,7 @@ impl<K: Key, V: Value> Turn<K, V> {
             return Err(nested_write());
         }
         let locks = match engine.0.setup.turns {
-            true => within_deadline(&engine, engine.0.key_locks.lock(&ids)).await?,
+            true => within_deadline(&engine, OTHERS_WRITE, engine.0.key_locks.lock(&ids)).await?,
             false => Vec::new(),
         };
         let began = engine.context().clock.now();
@@ -177,7 +177,12 @@ impl<K: Key, V: Value> Turn<K, V> {
     }
 
     /// Runs the caller's own write, which may take as long as it likes.
+    ///
+    /// What waits for the keys is written before it: it is older, and would be written over what this writes.
     pub(crate) async fn run<T>(&mut self, write: impl Future<Output = Result<T, StoreError>>) -> Result<T> {
+        if let Some(backing) = &self.engine.0.setup.backing {
+            within_deadline(&self.engine, STILL_WAITS, backing.settle(&self.keys)).await??;
+        }
         self.write(false, write).await
     }
 
@@ -368,16 +373,23 @@ impl<K: Key, V: Value> Turn<K, V> {
 
     fn over(mut self, copies: Copies) -> Written {
         self.stage = Stage::Over;
-        Written::new(self.reached(), copies)
+        self.written(copies)
     }
 
     fn pending(mut self) -> Written {
         self.repair(None);
-        Written::new(self.reached(), Copies::Pending)
+        self.written(Copies::Pending)
     }
 
-    fn reached(&self) -> Reached {
-        if self.wrote { Reached::Store } else { Reached::CopiesOnly }
+    fn written(&self, copies: Copies) -> Written {
+        let backing = self.engine.0.setup.backing.as_ref();
+        let ticket = backing.filter(|_| self.wrote).and_then(|backing| backing.ticket(&self.keys));
+        let reached = match &ticket {
+            Some(_) => Reached::Journal,
+            None if self.wrote => Reached::Store,
+            None => Reached::CopiesOnly,
+        };
+        Written::new(reached, copies).with_ticket(ticket)
     }
 
     fn store(&self) -> Result<Arc<dyn Store<K, V>>> {
@@ -446,17 +458,19 @@ impl<K: Key, V: Value> fmt::Debug for Turn<K, V> {
     }
 }
 
+const OTHERS_WRITE: &str =
+    "another write of the same key has not ended within the write deadline; nothing was written";
+const STILL_WAITS: &str =
+    "what waits for the key has not come to the store within the write deadline; nothing was written";
+
 async fn within_deadline<K: Key, V: Value, A>(
     engine: &Engine<K, V>,
+    late: &'static str,
     wait: impl Future<Output = A>,
 ) -> Result<A> {
     match time::within(time::from_now(engine.0.setup.write_deadline), wait).await {
         Ok(answer) => Ok(answer),
-        Err(Unanswered::Late) => Err(Error::new(
-            ErrorKind::Timeout,
-            "another write of the same key has not ended within the write deadline; nothing was written",
-        )
-        .with_outcome(Outcome::NotApplied)),
+        Err(Unanswered::Late) => Err(Error::new(ErrorKind::Timeout, late).with_outcome(Outcome::NotApplied)),
         Err(Unanswered::NoTimer) => Err(no_runtime()),
     }
 }

@@ -1,11 +1,15 @@
 //! What a write answers.
 
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::Ticket;
+
 /// What came of a write: where it is, what became of the copies, and what the write itself answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Written<T = ()> {
     output: T,
     reached: Reached,
     copies: Copies,
+    ticket: Option<Ticket>,
 }
 
 /// How far a write has come.
@@ -14,6 +18,8 @@ pub struct Written<T = ()> {
 pub enum Reached {
     /// The store has it.
     Store,
+    /// The journal has it; the store will. [`stored`](Written::stored) tells when.
+    Journal,
     /// There is no store: only copies were changed.
     CopiesOnly,
 }
@@ -33,7 +39,12 @@ pub enum Copies {
 
 impl Written {
     pub(crate) const fn new(reached: Reached, copies: Copies) -> Self {
-        Self { output: (), reached, copies }
+        Self { output: (), reached, copies, ticket: None }
+    }
+
+    /// The journal has it, and there is something to wait for.
+    pub(crate) fn with_ticket(self, ticket: Option<Ticket>) -> Self {
+        Self { ticket, ..self }
     }
 
     /// What a [`Cache`](crate::Cache) of your own answers that has no store behind it.
@@ -58,6 +69,40 @@ impl<T> Written<T> {
         self.copies
     }
 
+    /// Resolves when the write outlives this process: at once, unless it waits in a
+    /// [`Volatile`](crate::journal::Volatile) journal, which nothing outlives; then when the store has it.
+    ///
+    /// # Errors
+    ///
+    /// As [`stored`](Self::stored).
+    pub async fn durable(&self) -> Result<()> {
+        match &self.ticket {
+            Some(ticket) => ticket.durable().await,
+            None => self.has_store(),
+        }
+    }
+
+    /// Resolves when the write is in the store, or a newer one of the same key in its place. As long as the store fails it
+    /// does not resolve; dropping it is harmless.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::DeadLetter`]: the store will never take it. [`ErrorKind::Closed`]: this process will not bring it
+    /// there. [`ErrorKind::NoStore`]: there is none.
+    pub async fn stored(&self) -> Result<()> {
+        match &self.ticket {
+            Some(ticket) => ticket.stored().await,
+            None => self.has_store(),
+        }
+    }
+
+    fn has_store(&self) -> Result<()> {
+        match self.reached {
+            Reached::CopiesOnly => Err(Error::new(ErrorKind::NoStore, "this cache has no store")),
+            _ => Ok(()),
+        }
+    }
+
     /// What the write itself answered: for `write` the closure's answer, for `update` the new value.
     pub const fn output(&self) -> &T {
         &self.output
@@ -69,6 +114,6 @@ impl<T> Written<T> {
     }
 
     pub(crate) fn with_output<U>(self, output: U) -> Written<U> {
-        Written { output, reached: self.reached, copies: self.copies }
+        Written { output, reached: self.reached, copies: self.copies, ticket: self.ticket }
     }
 }

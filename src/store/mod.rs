@@ -20,6 +20,8 @@ pub use transactional::{
     Batch, Claim, Committed, DeadLetter, IdempotentStore, JournalId, PendingWrite, Seq, ShardId,
     TransactionalStore,
 };
+pub use write_behind::{AtLimit, Backlog, Unwritten, WriteBehind, WriteBehindBuilder, write_behind};
+pub(crate) use write_behind::{Backing, Ticket};
 
 /// How many keys the default [`Loader::load_many`] asks for at a time.
 const LOADS_AT_A_TIME: usize = 16;

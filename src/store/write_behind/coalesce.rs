@@ -1,25 +1,23 @@
 //! What a batch comes to: of several operations on one key the last one counts.
 
-use std::collections::BTreeMap;
-
 use crate::store::Change;
 
 /// One change for each key, sorted by key, which leaves the same behind as all `changes` in their order.
 ///
 /// Sorted since stores keep neighbouring rows together, and since two batches that lock rows in one order cannot lock each
 /// other out.
-pub fn coalesce<K: Clone + Ord, V: Clone>(
-    changes: impl IntoIterator<Item = Change<K, V>>,
-) -> Vec<Change<K, V>> {
-    let mut last: BTreeMap<K, Change<K, V>> = BTreeMap::new();
-    for change in changes {
-        last.insert(change.key().clone(), change);
-    }
-    last.into_values().collect()
+pub fn coalesce<K: Ord, V>(mut changes: Vec<Change<K, V>>) -> Vec<Change<K, V>> {
+    // The last one of a key first: the others are then dropped as its repetitions.
+    changes.reverse();
+    changes.sort_by(|one, other| one.key().cmp(other.key()));
+    changes.dedup_by(|later, kept| later.key() == kept.key());
+    changes
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -42,8 +40,8 @@ mod tests {
     #[test]
     fn a_put_and_a_delete_never_swap() {
         let put = |value| Change::Put(1, value);
-        assert_eq!(coalesce([put(1), Change::Delete(1)]), [Change::Delete(1)]);
-        assert_eq!(coalesce([put(1), Change::Delete(1), put(2)]), [put(2)]);
+        assert_eq!(coalesce(vec![put(1), Change::Delete(1)]), [Change::Delete(1)]);
+        assert_eq!(coalesce(vec![put(1), Change::Delete(1), put(2)]), [put(2)]);
     }
 
     proptest! {

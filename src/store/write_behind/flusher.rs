@@ -30,6 +30,8 @@ pub struct Rules {
     pub pauses: (Duration, Duration),
     /// How often a failure that says nothing about its kind is tried again.
     pub tries: u32,
+    /// How long after a batch the next one waits, for each operation of it.
+    pub pace: Duration,
 }
 
 /// One operation that waits, with what its owner keeps of it.
@@ -100,6 +102,8 @@ pub struct Flusher<O> {
     failures: u32,
     unclassified: u32,
     not_before: Timestamp,
+    /// Not before this either, however well all goes.
+    paced: Timestamp,
 }
 
 impl<O: Clone> Flusher<O> {
@@ -118,6 +122,7 @@ impl<O: Clone> Flusher<O> {
             failures: 0,
             unclassified: 0,
             not_before: Timestamp::ZERO,
+            paced: Timestamp::ZERO,
         }
     }
 
@@ -140,8 +145,9 @@ impl<O: Clone> Flusher<O> {
         if self.flying > 0 {
             return Order::Rest;
         }
-        if now < self.not_before {
-            return Order::WaitUntil(self.not_before);
+        let not_before = self.not_before.max(self.paced);
+        if now < not_before {
+            return Order::WaitUntil(not_before);
         }
         let due = oldest.since.after(self.rules.delay);
         let is_due = now >= due || self.waiting.len() >= self.rules.batch || oldest.seq <= self.wanted;
@@ -149,6 +155,7 @@ impl<O: Clone> Flusher<O> {
             return Order::WaitUntil(due);
         }
         self.flying = self.waiting.len().min(self.rules.batch).min(self.limit).max(1);
+        self.paced = now.after(self.rules.pace.saturating_mul(self.flying as u32));
         Order::Store(self.batch())
     }
 
@@ -206,11 +213,6 @@ impl<O: Clone> Flusher<O> {
         }
     }
 
-    /// How many operations are not settled.
-    pub fn depth(&self) -> usize {
-        self.waiting.len()
-    }
-
     /// When the oldest of them was accepted.
     pub fn oldest(&self) -> Option<Timestamp> {
         self.waiting.front().map(|oldest| oldest.since)
@@ -221,8 +223,59 @@ impl<O: Clone> Flusher<O> {
         self.settled
     }
 
+    /// The number of the last operation that was accepted.
+    pub fn accepted(&self) -> Seq {
+        self.accepted
+    }
+
+    /// Whether a batch is under way.
+    pub fn is_flying(&self) -> bool {
+        self.flying > 0
+    }
+
+    /// How many more would make a batch at once.
+    pub fn lacks(&self) -> usize {
+        self.rules.batch.saturating_sub(self.waiting.len())
+    }
+
+    /// An operation that is not settled.
+    pub fn get(&self, seq: Seq) -> Option<&Waiting<O>> {
+        self.waiting.get(self.index(seq)?)
+    }
+
+    /// One that is not under way, to be replaced.
+    pub fn get_waiting_mut(&mut self, seq: Seq) -> Option<&mut O> {
+        let index = self.index(seq).filter(|index| *index >= self.flying)?;
+        self.waiting.get_mut(index).map(|waiting| &mut waiting.operation)
+    }
+
+    /// All that are not settled, in their order.
+    pub fn iter(&self) -> impl Iterator<Item = &Waiting<O>> {
+        self.waiting.iter()
+    }
+
+    /// The store has had all up to `seq` since before they were accepted here: those of them that are. Only while nothing
+    /// is under way.
+    pub fn pass_over(&mut self, seq: Seq) -> Vec<Waiting<O>> {
+        let known = self.waiting.iter().take_while(|waiting| waiting.seq <= seq).count();
+        let passed: Vec<_> = self.waiting.drain(..known).collect();
+        self.settled += passed.len() as Seq;
+        passed
+    }
+
+    fn index(&self, seq: Seq) -> Option<usize> {
+        usize::try_from(seq.checked_sub(self.settled + 1)?).ok()
+    }
+
     fn is_suspect(&self) -> bool {
         self.suspect > self.settled
+    }
+}
+
+impl<O> Flusher<O> {
+    /// How many operations are not settled.
+    pub fn depth(&self) -> usize {
+        self.waiting.len()
     }
 }
 
@@ -239,7 +292,7 @@ mod tests {
 
     fn rules() -> Rules {
         let pauses = (Duration::from_millis(100), Duration::from_secs(10));
-        Rules { batch: 100, delay: DELAY, pauses, tries: 3 }
+        Rules { batch: 100, delay: DELAY, pauses, tries: 3, pace: Duration::ZERO }
     }
 
     fn at(millis: u64) -> Timestamp {
@@ -387,6 +440,26 @@ mod tests {
         assert_eq!(flusher.next(at(1_000)), Order::WaitUntil(at(1_100)));
         assert!(matches!(flusher.next(at(1_100)), Order::Store(Batch { parked: Some(_), .. })));
         assert_eq!(flusher.stored().len(), 1);
+    }
+
+    #[test]
+    fn a_paced_flusher_leaves_the_store_time() {
+        let mut flusher = Flusher::new(Rules { pace: Duration::from_millis(10), ..rules() }, 0);
+        (0..150).for_each(|operation| drop(flusher.accept(operation, at(0))));
+        flusher.want_all();
+        assert!(matches!(flusher.next(at(0)), Order::Store(Batch { upto: 100, .. })));
+        flusher.stored();
+        assert_eq!(flusher.next(at(500)), Order::WaitUntil(at(1_000)));
+        assert!(matches!(flusher.next(at(1_000)), Order::Store(Batch { upto: 150, .. })));
+    }
+
+    #[test]
+    fn what_the_store_has_had_before_is_passed_over() {
+        let mut flusher = with(5);
+        assert_eq!(flusher.pass_over(3).len(), 3);
+        flusher.want_all();
+        assert_eq!(numbers(flusher.next(at(0))), [4, 5]);
+        assert_eq!(flusher.settled(), 3);
     }
 
     #[test]

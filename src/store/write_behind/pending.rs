@@ -3,10 +3,8 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use super::Seq;
-use super::coalesce::coalesce;
 use super::flusher::{Failure, Flusher, Order, Rules, Waiting};
-use crate::store::Change;
+use crate::store::{Change, Seq};
 use crate::time::Timestamp;
 
 /// How much may wait.
@@ -18,45 +16,76 @@ pub struct Bounds {
     pub bytes: usize,
 }
 
-/// There is no room for an operation: nothing has been accepted.
+/// There is no room for an operation: nothing has been accepted. The operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full;
+pub struct Full<O>(pub O);
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What<K, V> {
+    /// A change of a key.
+    Change(Change<K, V>),
+    /// Nobody knows: a record that cannot be read, and why. To be put aside as it is.
+    Unreadable(Vec<u8>, String),
+}
 
 /// The operations of one shard, in their order, and for each key the last one.
 #[derive(Clone, Debug)]
 pub struct Pending<K, V> {
     flusher: Flusher<Accepted<K, V>>,
-    latest: HashMap<K, (Seq, Change<K, V>), foldhash::quality::RandomState>,
+    latest: HashMap<K, Seq, foldhash::fast::RandomState>,
     bounds: Bounds,
     bytes: usize,
+    /// Whether an operation takes the place of one on the same key that waits.
+    replaces: bool,
+    replaced: u64,
 }
 
+/// Whether an operation found a place to take.
+enum Place<K, V> {
+    /// That of this number.
+    Taken(Seq),
+    /// No, and here it is again.
+    None(Change<K, V>),
+}
+
+/// An operation with its size.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Accepted<K, V> {
-    change: Change<K, V>,
+pub struct Accepted<K, V> {
+    what: What<K, V>,
     bytes: usize,
 }
 
-/// What the store is to do: one change for each key, sorted by key.
+/// What the store is to do, in the order of acceptance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Work<K, V> {
     /// The number of the last operation before it.
     pub after: Seq,
     /// The number of its last operation.
     pub upto: Seq,
-    /// What all of them together come to.
-    pub changes: Vec<Change<K, V>>,
-    /// How many operations they are.
-    pub operations: usize,
+    /// The operations, with their numbers.
+    pub operations: Vec<(Seq, What<K, V>)>,
     /// The operation that the store will never take, with its number.
-    pub parked: Option<(Seq, Change<K, V>)>,
+    pub parked: Option<(Seq, What<K, V>)>,
 }
 
-impl<K: Clone + Eq + Hash + Ord, V: Clone> Pending<K, V> {
+impl<K: Clone + Eq + Hash, V: Clone> Pending<K, V> {
     /// Nothing waits, and all up to `settled` is in the store.
     pub fn new(rules: Rules, bounds: Bounds, settled: Seq) -> Self {
-        let latest = HashMap::with_hasher(foldhash::quality::RandomState::default());
-        Self { flusher: Flusher::new(rules, settled), latest, bounds, bytes: 0 }
+        Self {
+            flusher: Flusher::new(rules, settled),
+            latest: HashMap::default(),
+            bounds,
+            bytes: 0,
+            replaces: false,
+            replaced: 0,
+        }
+    }
+
+    /// The same, where of several operations on one key that wait only the last is kept. It takes the place of the first,
+    /// and does not wait longer than that would have: a key that is written all the time is stored all the same.
+    pub fn replacing(rules: Rules, bounds: Bounds, settled: Seq) -> Self {
+        Self { replaces: true, ..Self::new(rules, bounds, settled) }
     }
 
     /// One more operation, of so many bytes; its number.
@@ -64,24 +93,55 @@ impl<K: Clone + Eq + Hash + Ord, V: Clone> Pending<K, V> {
     /// # Errors
     ///
     /// [`Full`]. An operation that is bigger than all the room there is has it when nothing else waits.
-    pub fn accept(&mut self, change: Change<K, V>, bytes: usize, now: Timestamp) -> Result<Seq, Full> {
-        let is_full = self.flusher.depth() >= self.bounds.operations.max(1)
-            || (self.flusher.depth() > 0 && self.bytes.saturating_add(bytes) > self.bounds.bytes);
-        if is_full {
-            return Err(Full);
+    pub fn accept(
+        &mut self,
+        change: Change<K, V>,
+        bytes: usize,
+        now: Timestamp,
+    ) -> Result<Seq, Full<Change<K, V>>> {
+        match self.replace(change, bytes)? {
+            Place::Taken(seq) => Ok(seq),
+            Place::None(change) if !self.has_room(1, bytes) => Err(Full(change)),
+            Place::None(change) => Ok(self.take(change, bytes, now)),
         }
+    }
+
+    /// Whether there is room for so many more.
+    pub fn has_room(&self, operations: usize, bytes: usize) -> bool {
+        let depth = self.flusher.depth();
+        depth == 0
+            || (depth + operations <= self.bounds.operations.max(1)
+                && self.bytes.saturating_add(bytes) <= self.bounds.bytes)
+    }
+
+    /// One more, room or not: it has been accepted elsewhere.
+    pub fn take(&mut self, change: Change<K, V>, bytes: usize, now: Timestamp) -> Seq {
         self.bytes = self.bytes.saturating_add(bytes);
-        let seq = self.flusher.accept(Accepted { change: change.clone(), bytes }, now);
-        self.latest.insert(change.key().clone(), (seq, change));
-        Ok(seq)
+        let key = change.key().clone();
+        let seq = self.flusher.accept(Accepted { what: What::Change(change), bytes }, now);
+        self.latest.insert(key, seq);
+        seq
+    }
+
+    /// A record that cannot be read, in its place.
+    pub fn take_unreadable(&mut self, record: Vec<u8>, why: String, now: Timestamp) -> Seq {
+        let bytes = record.len();
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.flusher.accept(Accepted { what: What::Unreadable(record, why), bytes }, now)
     }
 
     /// What the store will say of `key` when all is written: `None`, whatever it says now.
     pub fn read(&self, key: &K) -> Option<Option<&V>> {
-        match &self.latest.get(key)?.1 {
-            Change::Put(_, value) => Some(Some(value)),
-            Change::Delete(_) => Some(None),
+        match &self.flusher.get(*self.latest.get(key)?)?.operation.what {
+            What::Change(Change::Put(_, value)) => Some(Some(value)),
+            What::Change(Change::Delete(_)) => Some(None),
+            What::Unreadable(..) => None,
         }
+    }
+
+    /// The number of the last operation on `key`, if it is not settled.
+    pub fn latest(&self, key: &K) -> Option<Seq> {
+        self.latest.get(key).copied()
     }
 
     /// Somebody wants all that was accepted so far to be in the store; up to which number that is.
@@ -92,33 +152,41 @@ impl<K: Clone + Eq + Hash + Ord, V: Clone> Pending<K, V> {
     /// What to do at `now`.
     pub fn next(&mut self, now: Timestamp) -> Order<Work<K, V>> {
         match self.flusher.next(now) {
-            Order::Store(batch) => {
-                let change = |waiting: Waiting<Accepted<K, V>>| (waiting.seq, waiting.operation.change);
-                let operations = batch.operations.len();
-                let changes = batch.operations.into_iter().map(|waiting| waiting.operation.change);
-                let (after, upto) = (batch.after, batch.upto);
-                let parked = batch.parked.map(change);
-                Order::Store(Work { after, upto, changes: coalesce(changes), operations, parked })
-            }
+            Order::Store(batch) => Order::Store(Work::of(batch)),
             Order::WaitUntil(then) => Order::WaitUntil(then),
             Order::Rest => Order::Rest,
         }
     }
 
-    /// The store has what it was given: the keys of it, each once.
+    /// The work that is under way, for whoever has lost sight of it.
+    pub fn under_way(&self) -> Option<Work<K, V>> {
+        self.flusher.is_flying().then(|| Work::of(self.flusher.batch()))
+    }
+
+    /// The store has what it was given: the keys of it for which nothing newer waits.
     pub fn stored(&mut self) -> Vec<K> {
         let done = self.flusher.stored();
-        let mut keys = Vec::new();
-        for Waiting { seq, operation: Accepted { change, bytes }, .. } in done {
+        self.leave(done)
+    }
+
+    /// The store has had all up to `seq` from an earlier life of this journal.
+    pub fn pass_over(&mut self, seq: Seq) -> Vec<K> {
+        let passed = self.flusher.pass_over(seq);
+        self.leave(passed)
+    }
+
+    fn leave(&mut self, done: Vec<Waiting<Accepted<K, V>>>) -> Vec<K> {
+        let mut keys = Vec::with_capacity(done.len());
+        for Waiting { seq, operation: Accepted { what, bytes }, .. } in done {
             self.bytes = self.bytes.saturating_sub(bytes);
+            let What::Change(change) = what else { continue };
+            let (Change::Put(key, _) | Change::Delete(key)) = change;
             // Only if nothing newer waits for the same key: it would be read past.
-            if self.latest.get(change.key()).is_some_and(|(latest, _)| *latest == seq) {
-                self.latest.remove(change.key());
+            if self.latest.get(&key) == Some(&seq) {
+                self.latest.remove(&key);
+                keys.push(key);
             }
-            keys.push(change.key().clone());
         }
-        keys.sort_unstable();
-        keys.dedup();
         keys
     }
 
@@ -127,9 +195,9 @@ impl<K: Clone + Eq + Hash + Ord, V: Clone> Pending<K, V> {
         self.flusher.failed(failure, now, luck);
     }
 
-    /// How many operations wait, and how many bytes.
-    pub fn depth(&self) -> (usize, usize) {
-        (self.flusher.depth(), self.bytes)
+    /// How many more would make a batch at once.
+    pub fn lacks(&self) -> usize {
+        self.flusher.lacks()
     }
 
     /// When the oldest of them was accepted.
@@ -140,6 +208,61 @@ impl<K: Clone + Eq + Hash + Ord, V: Clone> Pending<K, V> {
     /// The number of the last operation that is settled.
     pub fn settled(&self) -> Seq {
         self.flusher.settled()
+    }
+
+    /// The number of the last operation that was accepted.
+    pub fn accepted(&self) -> Seq {
+        self.flusher.accepted()
+    }
+
+    /// How many operations have taken another one's place since the last time that this was asked.
+    pub fn take_replaced(&mut self) -> u64 {
+        std::mem::take(&mut self.replaced)
+    }
+
+    /// All that is not settled.
+    pub fn changes(&self) -> Vec<Change<K, V>> {
+        let changes = self.flusher.iter().filter_map(|waiting| match &waiting.operation.what {
+            What::Change(change) => Some(change.clone()),
+            What::Unreadable(..) => None,
+        });
+        changes.collect()
+    }
+
+    /// Puts `change` in the place of one on the same key that waits and is not under way.
+    fn replace(&mut self, change: Change<K, V>, bytes: usize) -> Result<Place<K, V>, Full<Change<K, V>>> {
+        if !self.replaces {
+            return Ok(Place::None(change));
+        }
+        let Some(seq) = self.latest.get(change.key()).copied() else { return Ok(Place::None(change)) };
+        let Some(place) = self.flusher.get_waiting_mut(seq) else { return Ok(Place::None(change)) };
+        let others = self.bytes.saturating_sub(place.bytes);
+        if others > 0 && bytes > place.bytes && others.saturating_add(bytes) > self.bounds.bytes {
+            return Err(Full(change));
+        }
+        *place = Accepted { what: What::Change(change), bytes };
+        self.bytes = others.saturating_add(bytes);
+        self.replaced += 1;
+        Ok(Place::Taken(seq))
+    }
+}
+
+impl<K, V> Pending<K, V> {
+    /// How many operations wait, and how many bytes.
+    pub fn depth(&self) -> (usize, usize) {
+        (self.flusher.depth(), self.bytes)
+    }
+}
+
+impl<K, V> Work<K, V> {
+    fn of(batch: super::flusher::Batch<Accepted<K, V>>) -> Self {
+        let numbered = |waiting: Waiting<Accepted<K, V>>| (waiting.seq, waiting.operation.what);
+        Self {
+            after: batch.after,
+            upto: batch.upto,
+            operations: batch.operations.into_iter().map(numbered).collect(),
+            parked: batch.parked.map(numbered),
+        }
     }
 }
 
@@ -153,18 +276,29 @@ mod tests {
 
     const ROOM: Bounds = Bounds { operations: 1_000, bytes: 1_000_000 };
 
-    fn pending(bounds: Bounds) -> Pending<u8, u16> {
+    fn rules() -> Rules {
         let pauses = (Duration::from_millis(100), Duration::from_secs(10));
-        let rules = Rules { batch: 4, delay: Duration::from_secs(1), pauses, tries: 3 };
-        Pending::new(rules, bounds, 0)
+        Rules { batch: 4, delay: Duration::from_secs(1), pauses, tries: 3, pace: Duration::ZERO }
     }
 
-    fn work(pending: &mut Pending<u8, u16>) -> Work<u8, u16> {
+    fn pending(bounds: Bounds) -> Pending<u8, u16> {
+        Pending::new(rules(), bounds, 0)
+    }
+
+    fn work(pending: &mut Pending<u8, u16>) -> Vec<Change<u8, u16>> {
         pending.want_all();
         match pending.next(Timestamp::ZERO) {
-            Order::Store(work) => work,
+            Order::Store(work) => changes(work),
             other => panic!("{other:?}"),
         }
+    }
+
+    fn changes(work: Work<u8, u16>) -> Vec<Change<u8, u16>> {
+        let change = |(_, what)| match what {
+            What::Change(change) => change,
+            What::Unreadable(..) => panic!("all can be read here"),
+        };
+        work.operations.into_iter().map(change).collect()
     }
 
     fn put(pending: &mut Pending<u8, u16>, key: u8, value: u16) {
@@ -183,7 +317,7 @@ mod tests {
     fn what_is_under_way_is_still_read_and_what_is_stored_is_not() {
         let mut pending = pending(ROOM);
         put(&mut pending, 1, 10);
-        assert_eq!(work(&mut pending).changes, [Change::Put(1, 10)]);
+        assert_eq!(work(&mut pending), [Change::Put(1, 10)]);
         assert_eq!(pending.read(&1), Some(Some(&10)));
         assert_eq!(pending.stored(), [1]);
         assert_eq!(pending.read(&1), None);
@@ -198,18 +332,44 @@ mod tests {
         put(&mut pending, 1, 11);
         pending.stored();
         assert_eq!(pending.read(&1), Some(Some(&11)));
-        assert_eq!(work(&mut pending).changes, [Change::Put(1, 11)]);
+        assert_eq!(work(&mut pending), [Change::Put(1, 11)]);
     }
 
     #[test]
-    fn a_batch_has_one_change_for_each_key() {
-        let mut pending = pending(ROOM);
-        for (key, value) in [(2, 20), (1, 10), (2, 21)] {
+    fn what_waits_is_replaced_and_what_is_under_way_is_not() {
+        let rules = Rules { batch: 2, ..rules() };
+        let mut pending = Pending::replacing(rules, ROOM, 0);
+        for (key, value) in [(1, 10), (2, 20), (1, 11), (3, 30), (3, 31)] {
             put(&mut pending, key, value);
         }
-        let work = work(&mut pending);
-        assert_eq!(work.changes, [Change::Put(1, 10), Change::Put(2, 21)]);
-        assert_eq!((work.operations, work.upto), (3, 3));
+        assert_eq!(pending.depth().0, 3);
+        assert_eq!(work(&mut pending), [Change::Put(1, 11), Change::Put(2, 20)]);
+        put(&mut pending, 1, 12);
+        assert_eq!(pending.read(&1), Some(Some(&12)));
+        assert_eq!(pending.stored(), [2], "of key 1 something newer waits");
+        assert_eq!(work(&mut pending), [Change::Put(3, 31), Change::Put(1, 12)]);
+        assert_eq!(pending.take_replaced(), 2);
+    }
+
+    #[test]
+    fn what_replaces_another_has_room_as_long_as_bytes_have() {
+        let mut pending = Pending::replacing(rules(), Bounds { operations: 1, bytes: 10 }, 0);
+        pending.accept(Change::Put(1, 1), 4, Timestamp::ZERO).expect("room");
+        assert_eq!(pending.accept(Change::Put(1, 2), 4, Timestamp::ZERO), Ok(1));
+        assert_eq!(pending.accept(Change::Put(2, 2), 1, Timestamp::ZERO), Err(Full(Change::Put(2, 2))));
+        assert_eq!(pending.depth(), (1, 4));
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_read_keeps_its_place() {
+        let mut pending = pending(ROOM);
+        pending.take_unreadable(vec![1, 2], "torn".to_owned(), Timestamp::ZERO);
+        put(&mut pending, 1, 10);
+        pending.want_all();
+        let Order::Store(work) = pending.next(Timestamp::ZERO) else { panic!("work") };
+        assert!(matches!(work.operations[..], [(1, What::Unreadable(..)), (2, What::Change(_))]));
+        assert_eq!(pending.stored(), [1]);
+        assert_eq!(pending.depth(), (0, 0));
     }
 
     #[test]
@@ -217,7 +377,7 @@ mod tests {
         let mut pending = pending(Bounds { operations: 2, ..ROOM });
         put(&mut pending, 1, 1);
         put(&mut pending, 2, 2);
-        assert_eq!(pending.accept(Change::Put(3, 3), 1, Timestamp::ZERO), Err(Full));
+        assert_eq!(pending.accept(Change::Put(3, 3), 1, Timestamp::ZERO), Err(Full(Change::Put(3, 3))));
         assert_eq!(pending.read(&3), None);
         work(&mut pending);
         pending.stored();
@@ -228,7 +388,7 @@ mod tests {
     fn bytes_are_bounded_and_one_operation_always_has_room() {
         let mut pending = pending(Bounds { bytes: 10, ..ROOM });
         pending.accept(Change::Put(1, 1), 100, Timestamp::ZERO).expect("nothing else waits");
-        assert_eq!(pending.accept(Change::Put(2, 2), 1, Timestamp::ZERO), Err(Full));
+        assert_eq!(pending.accept(Change::Put(2, 2), 1, Timestamp::ZERO), Err(Full(Change::Put(2, 2))));
         work(&mut pending);
         pending.stored();
         assert_eq!(pending.depth(), (0, 0));
@@ -240,8 +400,9 @@ mod tests {
         #[test]
         fn a_reader_sees_every_write_at_once(
             steps in proptest::collection::vec((0_u8..4, proptest::option::of(any::<u16>()), 0_u8..4), 0..60),
+            replaces: bool,
         ) {
-            let mut pending = pending(ROOM);
+            let mut pending = if replaces { Pending::replacing(rules(), ROOM, 0) } else { pending(ROOM) };
             let (mut store, mut truth) = (BTreeMap::new(), BTreeMap::new());
             let apply = |rows: &mut BTreeMap<u8, u16>, change: &Change<u8, u16>| match change {
                 Change::Put(key, value) => _ = rows.insert(*key, *value),
@@ -258,7 +419,7 @@ mod tests {
                     if then == 1 {
                         pending.failed(Failure::Transient, Timestamp::ZERO, 0.0);
                     } else {
-                        work.changes.iter().for_each(|change| apply(&mut store, change));
+                        changes(work).iter().for_each(|change| apply(&mut store, change));
                         pending.stored();
                     }
                 }
@@ -271,7 +432,7 @@ mod tests {
                 }
             }
             while let Order::Store(work) = pending.next(Timestamp::NEVER) {
-                work.changes.iter().for_each(|change| apply(&mut store, change));
+                changes(work).iter().for_each(|change| apply(&mut store, change));
                 pending.stored();
             }
             prop_assert_eq!(store, truth);

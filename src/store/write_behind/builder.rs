@@ -1,0 +1,232 @@
+//! Building write-behind: what the store promises, where writes wait, how many, and when they are written.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::WriteBehind;
+use super::destination::Destination;
+use super::settings::{AtLimit, Settings};
+use crate::bounds::{Key, Value};
+use crate::error::{Error, ErrorKind, Result};
+use crate::event::{Events, Observer};
+use crate::journal::{Journal, Opened};
+use crate::store::{Change, IdempotentStore, Store, TransactionalStore};
+
+/// Writes to `store` later, in batches, and answers now.
+///
+/// The [`journal`](WriteBehindBuilder::journal) has no default: it says what survives what. The settings of write-behind
+/// come first; [`tier`](WriteBehindBuilder::tier) goes on to those of a cache, and
+/// [`store`](WriteBehindBuilder::store) makes a store of it, to be used by itself.
+///
+/// ```
+/// # async fn demo() -> larder::Result<()> {
+/// use larder::{Memory, journal::Volatile, store_fn};
+/// use std::{io, time::Duration};
+///
+/// # let load = |_: u64| async { Ok::<Option<u64>, io::Error>(None) };
+/// # let save = |_: u64, _: Option<u64>| async { Ok::<_, io::Error>(()) };
+/// let positions = larder::write_behind(store_fn(load, save))
+///     .journal(Volatile::new())
+///     .flush_every(Duration::from_secs(1))
+///     .tier(Memory::with_capacity(10_000))
+///     .ttl(Duration::from_secs(3600))
+///     .build()?;
+///
+/// let written = positions.put(&7, 42).await?; // answered at once
+/// assert_eq!(positions.get(&7).await?, Some(42));
+/// written.stored().await?; // the store has it
+/// # Ok(())
+/// # }
+/// # tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap().block_on(demo()).unwrap();
+/// ```
+pub fn write_behind<K: Key + Ord, V: Value, S: Store<K, V>>(store: S) -> WriteBehindBuilder<K, V, S> {
+    let store = Arc::new(store);
+    WriteBehindBuilder {
+        destination: Destination::AtLeastOnce(Arc::clone(&store) as Arc<dyn Store<K, V>>),
+        store,
+        open: None,
+        settings: Settings::default(),
+        weigh: None,
+        observer: None,
+        kinds: PhantomData,
+    }
+}
+
+/// Settings of write-behind over a store of type `S`. Made by [`write_behind`].
+#[must_use = "a builder does nothing until `store` or `build`"]
+pub struct WriteBehindBuilder<K, V, S> {
+    store: Arc<S>,
+    destination: Destination<K, V>,
+    open: Option<Open<K, V>>,
+    settings: Settings,
+    weigh: Option<Weigh<K, V>>,
+    observer: Option<Arc<dyn Observer>>,
+    kinds: PhantomData<fn() -> (K, V)>,
+}
+
+type Open<K, V> = Box<dyn FnOnce() -> Result<Opened<K, V>> + Send>;
+type Weigh<K, V> = Box<dyn Fn(&Change<K, V>) -> usize + Send + Sync>;
+
+impl<K: Key + Ord, V: Value, S: Store<K, V>> WriteBehindBuilder<K, V, S> {
+    /// Each write has its effect exactly once: the store moves an offset in the same transaction. Default: at least once,
+    /// which for puts and deletes of whole values differs by what other processes have written in between.
+    pub fn exactly_once(self) -> Self
+    where
+        S: TransactionalStore<K, V>,
+    {
+        Self {
+            destination: Destination::ExactlyOnce(
+                Arc::clone(&self.store) as Arc<dyn TransactionalStore<K, V>>
+            ),
+            ..self
+        }
+    }
+
+    /// The store passes over writes that it has seen, by their id.
+    pub fn once_by_id(self) -> Self
+    where
+        S: IdempotentStore<K, V>,
+    {
+        Self {
+            destination: Destination::OnceById(Arc::clone(&self.store) as Arc<dyn IdempotentStore<K, V>>),
+            ..self
+        }
+    }
+
+    /// Where writes wait. There is no default. It is opened when the cache or the store is built.
+    pub fn journal(self, journal: impl Journal<K, V>) -> Self {
+        Self { open: Some(Box::new(move || journal.open())), ..self }
+    }
+
+    /// How long the oldest write waits for others to join it. A key that is written all the time is stored as often.
+    /// Default: 200 milliseconds.
+    pub fn flush_every(mut self, delay: Duration) -> Self {
+        self.settings.delay = delay;
+        self
+    }
+
+    /// How many writes make a batch that does not wait any longer, and are written at once at the most. Default: 500.
+    pub fn batch(mut self, writes: usize) -> Self {
+        self.settings.batch = writes;
+        self
+    }
+
+    /// How many writes may wait. Default: 100,000.
+    pub fn max_pending(mut self, writes: usize) -> Self {
+        self.settings.pending = writes;
+        self
+    }
+
+    /// How many bytes may wait: of their records in the journal, or as [`weigh`](Self::weigh) says. Default: 64 MiB.
+    pub fn max_pending_bytes(mut self, bytes: usize) -> Self {
+        self.settings.pending_bytes = bytes;
+        self
+    }
+
+    /// How long the oldest write may have waited before no more are accepted. Default: for ever.
+    pub fn max_age(mut self, age: Duration) -> Self {
+        self.settings.max_age = Some(age);
+        self
+    }
+
+    /// After how long a wait of the oldest write an [`Overdue`](crate::Event::Overdue) is told, once until something has
+    /// been written. Default: 1 minute.
+    pub fn alarm_after(mut self, age: Duration) -> Self {
+        self.settings.alarm_after = age;
+        self
+    }
+
+    /// What happens to a write when as many wait as may. Default: it waits 5 seconds for room.
+    pub fn at_limit(mut self, at_limit: AtLimit) -> Self {
+        self.settings.at_limit = at_limit;
+        self
+    }
+
+    /// What a write weighs that has no record in a journal, in bytes. Default: the size of its key and its value, without
+    /// what they point to.
+    pub fn weigh(mut self, weigh: impl Fn(&Change<K, V>) -> usize + Send + Sync + 'static) -> Self {
+        self.weigh = Some(Box::new(weigh));
+        self
+    }
+
+    /// How often a failure is tried again of which the store has not said whether it may pass; after that it is taken for
+    /// one that will not. One that may pass is tried again for ever. Default: 5.
+    pub fn tries(mut self, tries: u32) -> Self {
+        self.settings.tries = tries;
+        self
+    }
+
+    /// The pauses after failures: the first, and the longest that they grow to; up to half is taken off at random. Default:
+    /// 100 milliseconds to 30 seconds.
+    pub fn pauses(mut self, first: Duration, longest: Duration) -> Self {
+        self.settings.pauses = (first, longest);
+        self
+    }
+
+    /// How long the store may take for a batch. After that it has failed, and nobody knows how far it had come. Default: 30
+    /// seconds.
+    pub fn store_deadline(mut self, deadline: Duration) -> Self {
+        self.settings.store_deadline = deadline;
+        self
+    }
+
+    /// How many writes a second the store is given at the most, on average. Default: as many as it takes.
+    pub fn rate(mut self, writes_per_second: f64) -> Self {
+        self.settings.rate = Some(writes_per_second);
+        self
+    }
+
+    /// How many batches are under way at once, each of another shard. Default: 1.
+    pub fn concurrency(mut self, batches: usize) -> Self {
+        self.settings.concurrency = batches;
+        self
+    }
+
+    /// Who is told what happens, if no cache is built on it: a cache has an observer of its own.
+    pub fn observer(mut self, observer: impl Observer) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// The store in front of the store, to be used by itself or under decorators of your own.
+    ///
+    /// Opens the journal, which reads it: for one in files that takes as long as its files are long.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Settings`], naming everything that is missing or wrong; [`ErrorKind::Journal`], if the journal cannot be
+    /// opened.
+    pub fn store(self) -> Result<WriteBehind<K, V>> {
+        let observer = self.observer.clone();
+        let behind = self.behind()?;
+        behind.attach(Arc::new(Events::new("write-behind".into(), observer)));
+        Ok(behind)
+    }
+
+    /// The same; whoever calls this attaches the events.
+    pub(crate) fn behind(self) -> Result<WriteBehind<K, V>> {
+        self.settings.check()?;
+        let Some(open) = self.open else {
+            return Err(Error::new(
+                ErrorKind::Settings,
+                "there is no journal: add `.journal(LocalLog::at(\"…\"))`, or `.journal(Volatile::new())` for what may be \
+                 lost",
+            ));
+        };
+        let shallow = size_of::<K>() + size_of::<V>();
+        let weigh = self.weigh.unwrap_or_else(|| Box::new(move |_: &Change<K, V>| shallow));
+        let opened = open()?;
+        if opened.shards == 0 || opened.shards > 1024 {
+            return Err(Error::new(ErrorKind::Settings, "a journal has from 1 to 1,024 shards"));
+        }
+        WriteBehind::new(self.destination, opened, self.settings, weigh)
+    }
+}
+
+impl<K, V, S> fmt::Debug for WriteBehindBuilder<K, V, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteBehindBuilder").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,131 @@
+//! Writes that the store will never take: listed, tried again, or thrown away.
+
+use std::collections::VecDeque;
+
+use parking_lot::Mutex;
+
+use super::pending::{What, Work};
+use super::shard::Shard;
+use super::{Parts, WriteBehind};
+use crate::bounds::{Key, Value};
+use crate::error::{Error, ErrorKind, Result, StoreError};
+use crate::event::Event;
+use crate::store::{Change, DeadLetter, Seq, Store};
+
+/// How many dead letters are kept in memory, where neither the store nor the journal keeps them.
+const REMEMBERED: usize = 10_000;
+
+/// Dead letters that die with the process, as their journal does.
+pub(super) type InMemory<K, V> = Mutex<VecDeque<(DeadLetter, Change<K, V>)>>;
+
+impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
+    /// Dead letters of this journal, the oldest first, at most `most`; with `after`, those that come after that one.
+    ///
+    /// They are kept by the store if it is written [`exactly_once`](super::WriteBehindBuilder::exactly_once) from a
+    /// journal that keeps records; else by the journal. [`Volatile`](crate::journal::Volatile) keeps the last 10,000, in
+    /// memory.
+    ///
+    /// # Errors
+    ///
+    /// Whoever keeps them failed.
+    pub async fn dead_letters(&self, after: Option<&DeadLetter>, most: usize) -> Result<Vec<DeadLetter>> {
+        let after = after.map(|letter| (letter.shard().number(), letter.seq()));
+        let Some(log) = &self.0.log else {
+            let letters = self.0.letters.lock();
+            let mut listed: Vec<_> = letters.iter().map(|(letter, _)| letter.clone()).collect();
+            listed.sort_by_key(place);
+            listed.retain(|letter| after.is_none_or(|after| place(letter) > after));
+            listed.truncate(most);
+            return Ok(listed);
+        };
+        match self.0.destination.letters(self.0.id, after, most).await {
+            Some(letters) => letters.map_err(Error::store),
+            None => log.letters(after.map(|(_, seq)| seq), most).await,
+        }
+    }
+
+    /// What a dead letter was to change.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Journal`]: its record cannot be read, by this version of the application at least; or it is not
+    /// there any more.
+    pub fn read_letter(&self, letter: &DeadLetter) -> Result<Change<K, V>> {
+        let unreadable = |why: String| Error::new(ErrorKind::Journal, why);
+        match &self.0.log {
+            Some(log) => log.decode(letter.record()).map_err(unreadable),
+            None => {
+                let letters = self.0.letters.lock();
+                let found = letters.iter().find(|(other, _)| place(other) == place(letter));
+                found
+                    .map(|(_, change)| change.clone())
+                    .ok_or_else(|| unreadable("there is no such dead letter".to_owned()))
+            }
+        }
+    }
+
+    /// Writes what a dead letter was to change, as a new write behind all that wait, and removes the letter.
+    ///
+    /// If the process ends in between, the letter is still there, and the write too.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_letter`](Self::read_letter), and as a write.
+    pub async fn replay(&self, letter: &DeadLetter) -> Result<()> {
+        let change = self.read_letter(letter)?;
+        let key = change.key().clone();
+        self.apply(&[change]).await.map_err(Error::store)?;
+        self.0.hand_over(vec![key]).await;
+        self.discard(letter).await.map(|_| ())
+    }
+
+    /// Throws a dead letter away; whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// Whoever keeps it failed.
+    pub async fn discard(&self, letter: &DeadLetter) -> Result<bool> {
+        let Some(log) = &self.0.log else {
+            let mut letters = self.0.letters.lock();
+            let before = letters.len();
+            letters.retain(|(other, _)| place(other) != place(letter));
+            return Ok(letters.len() < before);
+        };
+        match self.0.destination.discard(letter.shard(), letter.seq()).await {
+            Some(discarded) => discarded.map_err(Error::store),
+            None => log.discard(letter.seq()).await,
+        }
+    }
+}
+
+impl<K: Key + Ord, V: Value> Parts<K, V> {
+    /// Keeps letters in memory.
+    pub(super) fn remember(&self, shard: &Shard<K, V>, work: &Work<K, V>, letters: &[DeadLetter]) {
+        let Some((seq, What::Change(change))) = &work.parked else { return };
+        let Some(letter) = letters.iter().find(|letter| letter.seq() == *seq) else { return };
+        debug_assert_eq!(letter.shard(), shard.id, "a shard parks its own");
+        let mut kept = self.letters.lock();
+        // A try to park that failed after this has left it here.
+        kept.retain(|(other, _)| place(other) != place(letter));
+        kept.push_back((letter.clone(), change.clone()));
+        if kept.len() > REMEMBERED {
+            kept.pop_front();
+            drop(kept);
+            self.emit(&Event::Unwritten { writes: 1 });
+        }
+    }
+}
+
+fn place(letter: &DeadLetter) -> (u16, Seq) {
+    (letter.shard().number(), letter.seq())
+}
+
+/// What a failure of the journal or a lack of room means to whoever writes.
+pub(super) fn refused(error: Error) -> StoreError {
+    let outcome = error.outcome();
+    let refused = StoreError::new(error);
+    match outcome {
+        Some(crate::error::Outcome::Unknown) => refused,
+        _ => refused.not_applied(),
+    }
+}

@@ -1,0 +1,477 @@
+//! One sequence of pending writes: what callers add at one end, and the driver takes from the other.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+
+use super::flusher::{Failure, Order};
+use super::pending::{Full, Pending, Work};
+use crate::bounds::{Key, Value};
+use crate::error::{Error, ErrorKind, Result};
+use crate::journal::{Appending, Found, Log};
+use crate::store::{Change, Claim, Seq, ShardId};
+use crate::time::Timestamp;
+
+/// How many numbers of dead letters are remembered, for those who ask later what became of a write.
+const REMEMBERED: usize = 10_000;
+
+pub(super) struct Shard<K, V> {
+    pub(super) id: ShardId,
+    state: Mutex<State<K, V>>,
+    /// Tells the driver that there is something to look at.
+    pub(super) wake: Notify,
+    /// Tells callers that there may be room.
+    pub(super) room: Notify,
+    settled: watch::Sender<Settled>,
+    /// Whether a driver is at work.
+    pub(super) is_driven: AtomicBool,
+    /// How long the oldest write may have waited before no more are accepted.
+    max_age: Option<Duration>,
+    /// Whether a write that is answered outlives the process.
+    is_logged: bool,
+}
+
+struct State<K, V> {
+    pending: Pending<K, V>,
+    /// Appended to the log, and not durable yet. Nobody sees them: readers would see what a power loss takes back, and a
+    /// store would have what the log has forgotten, under a number that is then given to another.
+    arriving: VecDeque<Arriving<K, V>>,
+    arriving_bytes: usize,
+    /// Up to which number somebody wants all to be settled.
+    wanted: Seq,
+    /// Why nothing more is accepted.
+    end: Option<Error>,
+    claim: Standing,
+    /// The number of the last write that was found in the log when it was opened.
+    inherited: Seq,
+    /// Whether nobody knows what became of the work that is under way.
+    in_doubt: bool,
+    /// What its failure was, if the store turns out not to have it.
+    doubt: Failure,
+    /// How often in a row the store did not say what was asked of it, and when to ask again.
+    unanswered: u32,
+    ask_again: Timestamp,
+    /// When the driver last looked. What is accepted while others wait is dated by it: too early by one look at the most.
+    looked: Timestamp,
+    is_overdue: bool,
+    /// What the store said when it last refused something.
+    last_words: String,
+}
+
+struct Arriving<K, V> {
+    change: Change<K, V>,
+    bytes: usize,
+}
+
+/// How this process stands to the shard's row in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It has not asked.
+    Unclaimed,
+    /// It owns the row, in this epoch; 0 of a store without rows.
+    Owner(u64),
+    /// Somebody else owns it, or it does not fit the journal.
+    Gone,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Settled {
+    upto: Seq,
+    dead: Arc<BTreeSet<Seq>>,
+    /// It will not get any further, in this process.
+    ended: Option<Error>,
+}
+
+/// What the driver is to do.
+pub(super) enum Look<K, V> {
+    Claim,
+    Decide,
+    Give(Work<K, V>, u64),
+    WaitUntil(Timestamp),
+    Rest,
+    End,
+}
+
+/// Work that was given to the store, and may be in it or not.
+pub(super) struct Doubt<K, V> {
+    pub(super) epoch: u64,
+    pub(super) after: Seq,
+    pub(super) upto: Seq,
+    pub(super) failure: Failure,
+    pub(super) work: Work<K, V>,
+}
+
+/// Why a write was not accepted.
+pub(super) enum Refusal<K, V> {
+    /// There is no room.
+    Full(Change<K, V>, Option<Vec<u8>>),
+    /// Nothing is accepted any more.
+    Ended(Error),
+}
+
+impl<K: Key, V: Value> Shard<K, V> {
+    pub(super) fn new(
+        id: ShardId,
+        pending: Pending<K, V>,
+        max_age: Option<Duration>,
+        is_logged: bool,
+    ) -> Self {
+        let upto = pending.settled();
+        Self {
+            id,
+            state: Mutex::new(State {
+                pending,
+                arriving: VecDeque::new(),
+                arriving_bytes: 0,
+                wanted: 0,
+                end: None,
+                claim: Standing::Unclaimed,
+                inherited: upto,
+                in_doubt: false,
+                doubt: Failure::Transient,
+                unanswered: 0,
+                ask_again: Timestamp::ZERO,
+                looked: Timestamp::ZERO,
+                is_overdue: false,
+                last_words: String::new(),
+            }),
+            wake: Notify::new(),
+            room: Notify::new(),
+            settled: watch::Sender::new(Settled { upto, ..Settled::default() }),
+            is_driven: AtomicBool::new(false),
+            max_age,
+            is_logged,
+        }
+    }
+
+    /// What an earlier process has left.
+    pub(super) fn take_over(&self, found: Found<K, V>, now: Timestamp) {
+        let mut state = self.state.lock();
+        for write in found.writes {
+            let bytes = write.record.len();
+            match write.change {
+                Ok(change) => _ = state.pending.take(change, bytes, now),
+                Err(why) => _ = state.pending.take_unreadable(write.record, why, now),
+            }
+        }
+        state.inherited = state.pending.accepted();
+    }
+
+    /// Takes a write that needs no log.
+    #[inline]
+    pub(super) fn accept(
+        &self,
+        change: Change<K, V>,
+        bytes: usize,
+        clock: impl Fn() -> Timestamp,
+    ) -> Result<(), Refusal<K, V>> {
+        let mut state = self.state.lock();
+        if let Some(end) = &state.end {
+            return Err(Refusal::Ended(end.clone()));
+        }
+        let is_first = state.pending.depth().0 == 0;
+        let lacked = state.pending.lacks();
+        if is_first {
+            state.looked = clock();
+        } else if state.is_too_old(self.max_age) {
+            return Err(Refusal::Full(change, None));
+        }
+        let looked = state.looked;
+        if let Err(Full(change)) = state.pending.accept(change, bytes, looked) {
+            return Err(Refusal::Full(change, None));
+        }
+        let is_batch = lacked > 0 && state.pending.lacks() == 0;
+        drop(state);
+        if is_first || is_batch {
+            self.wake.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Appends a write to the log, in the same order in which it will leave here.
+    pub(super) fn append(
+        &self,
+        change: Change<K, V>,
+        record: Vec<u8>,
+        log: &dyn Log<K, V>,
+    ) -> Result<Appending, Refusal<K, V>> {
+        let mut state = self.state.lock();
+        if let Some(end) = &state.end {
+            return Err(Refusal::Ended(end.clone()));
+        }
+        let bytes = record.len();
+        let (arriving, arriving_bytes) = (state.arriving.len(), state.arriving_bytes);
+        if state.is_too_old(self.max_age) || !state.pending.has_room(arriving + 1, arriving_bytes + bytes) {
+            return Err(Refusal::Full(change, Some(record)));
+        }
+        // Under the lock: two callers who appended in one order and queued here in the other would swap their writes.
+        let appending = log.append(record);
+        state.arriving.push_back(Arriving { change, bytes });
+        state.arriving_bytes += bytes;
+        Ok(appending)
+    }
+
+    /// The log has made all up to `upto` durable: readers and the store may have them.
+    pub(super) fn durable(&self, upto: Seq, now: Timestamp) {
+        let mut state = self.state.lock();
+        while state.pending.accepted() < upto
+            && let Some(Arriving { change, bytes }) = state.arriving.pop_front()
+        {
+            state.arriving_bytes -= bytes;
+            state.pending.take(change, bytes, now);
+        }
+        if state.wanted > state.pending.settled() {
+            state.pending.want_all();
+        }
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// Nothing more is accepted. What has been is written all the same.
+    pub(super) fn refuse(&self, why: Error) {
+        let mut state = self.state.lock();
+        state.end.get_or_insert(why);
+        drop(state);
+        self.room.notify_waiters();
+    }
+
+    /// The log has failed: what it had not made durable is not written by this process, whatever the log still has of it.
+    pub(super) fn log_failed(&self, why: Error) {
+        let mut state = self.state.lock();
+        state.arriving.clear();
+        state.arriving_bytes = 0;
+        state.wanted = state.wanted.min(state.pending.accepted());
+        drop(state);
+        self.refuse(why);
+    }
+
+    /// Nothing more is written by this process.
+    pub(super) fn end(&self, why: Error) {
+        self.state.lock().claim = Standing::Gone;
+        self.refuse(why.clone());
+        self.settled.send_modify(|settled| _ = settled.ended.get_or_insert(why));
+        self.wake.notify_one();
+    }
+
+    /// The value that waits for `key`, or its absence.
+    #[inline]
+    pub(super) fn read(&self, key: &K) -> Option<Option<V>> {
+        self.state.lock().pending.read(key).map(|value| value.cloned())
+    }
+
+    /// The number of the last write of `key` that waits.
+    pub(super) fn latest(&self, key: &K) -> Option<Seq> {
+        self.state.lock().pending.latest(key)
+    }
+
+    /// Whether it is known what of the writes found in the log the store has had before.
+    pub(super) fn is_claimed(&self) -> bool {
+        self.state.lock().claim != Standing::Unclaimed
+    }
+
+    /// Wants all that was accepted to be written without delay; up to which number that is.
+    pub(super) fn want_all(&self) -> Seq {
+        let mut state = self.state.lock();
+        state.wanted = state.pending.want_all() + state.arriving.len() as Seq;
+        let wanted = state.wanted;
+        drop(state);
+        self.wake.notify_one();
+        wanted
+    }
+
+    /// What the driver is to do at `now`.
+    pub(super) fn look(&self, now: Timestamp) -> Look<K, V> {
+        let mut state = self.state.lock();
+        state.looked = now;
+        if now < state.ask_again {
+            return Look::WaitUntil(state.ask_again);
+        }
+        match state.claim {
+            Standing::Gone => Look::End,
+            Standing::Unclaimed => Look::Claim,
+            Standing::Owner(_) if state.in_doubt => Look::Decide,
+            Standing::Owner(epoch) => match state.pending.next(now) {
+                Order::Store(work) => {
+                    // Until it is known what became of it: a driver may be dropped with its runtime.
+                    (state.in_doubt, state.doubt) = (true, Failure::Transient);
+                    Look::Give(work, epoch)
+                }
+                Order::WaitUntil(then) => Look::WaitUntil(then),
+                Order::Rest => Look::Rest,
+            },
+        }
+    }
+
+    /// This process owns the row, and the store has all up to its offset: the keys of what it has had before.
+    pub(super) fn claimed(&self, claim: Option<Claim>) -> Vec<K> {
+        let mut state = self.state.lock();
+        state.claim = Standing::Owner(claim.map_or(0, Claim::epoch));
+        state.unanswered = 0;
+        state.ask_again = Timestamp::ZERO;
+        let passed = claim.map(|claim| state.pending.pass_over(claim.offset()));
+        let upto = state.pending.settled();
+        drop(state);
+        self.settled.send_modify(|settled| settled.upto = settled.upto.max(upto));
+        self.room.notify_waiters();
+        passed.unwrap_or_default()
+    }
+
+    /// The numbers that the store's offset must not leave: what comes before the first has been forgotten here, and what
+    /// comes after the last an earlier process has never had.
+    pub(super) fn range(&self) -> (Seq, Seq) {
+        let state = self.state.lock();
+        (state.pending.settled(), state.inherited)
+    }
+
+    /// The store has not said what was asked of it.
+    pub(super) fn unanswered(&self, pause: impl Fn(u32) -> Duration, now: Timestamp) {
+        let mut state = self.state.lock();
+        state.ask_again = now.after(pause(state.unanswered));
+        state.unanswered = state.unanswered.saturating_add(1);
+    }
+
+    /// What the store said of the work that is under way, whether or not it has it.
+    pub(super) fn doubt_as(&self, failure: Failure, words: String) {
+        let mut state = self.state.lock();
+        (state.doubt, state.last_words) = (failure, words);
+    }
+
+    /// The work that nobody knows the outcome of.
+    pub(super) fn doubt(&self) -> Option<Doubt<K, V>> {
+        let state = self.state.lock();
+        let Standing::Owner(epoch) = state.claim else { return None };
+        let work = state.pending.under_way()?;
+        Some(Doubt { epoch, after: work.after, upto: work.upto, failure: state.doubt, work })
+    }
+
+    /// The work that was under way is in the store: the keys of which nothing newer waits, and up to where all is settled.
+    pub(super) fn stored(&self, dead: &[Seq]) -> (Vec<K>, Seq) {
+        let mut state = self.state.lock();
+        let keys = state.pending.stored();
+        state.decided();
+        let upto = state.pending.settled();
+        state.is_overdue = false;
+        drop(state);
+        self.settled.send_modify(|settled| {
+            settled.upto = upto;
+            if !dead.is_empty() {
+                let remembered = Arc::make_mut(&mut settled.dead);
+                remembered.extend(dead);
+                while remembered.len() > REMEMBERED {
+                    remembered.pop_first();
+                }
+            }
+        });
+        self.room.notify_waiters();
+        (keys, upto)
+    }
+
+    /// The work that was under way is surely not in the store.
+    pub(super) fn failed(&self, failure: Failure, now: Timestamp, luck: f64) {
+        let mut state = self.state.lock();
+        state.pending.failed(failure, now, luck);
+        state.decided();
+    }
+
+    /// Whether the oldest write has come to wait longer than `age`, since this was last asked.
+    pub(super) fn is_newly_overdue(&self, age: Duration, now: Timestamp) -> Option<Duration> {
+        let mut state = self.state.lock();
+        let waited = now.since(state.pending.oldest()?);
+        let was_overdue = std::mem::replace(&mut state.is_overdue, waited > age);
+        (waited > age && !was_overdue).then_some(waited)
+    }
+
+    /// How many writes wait, how many bytes, and for how long the oldest has.
+    pub(super) fn depth(&self, now: Timestamp) -> (usize, usize, Option<Duration>) {
+        let state = self.state.lock();
+        let (writes, bytes) = state.pending.depth();
+        let waited = state.pending.oldest().map(|oldest| now.since(oldest));
+        (writes + state.arriving.len(), bytes + state.arriving_bytes, waited)
+    }
+
+    pub(super) fn last_words(&self) -> String {
+        self.state.lock().last_words.clone()
+    }
+
+    pub(super) fn take_replaced(&self) -> u64 {
+        self.state.lock().pending.take_replaced()
+    }
+
+    /// All that is not known to be in the store.
+    pub(super) fn unwritten(&self) -> Vec<Change<K, V>> {
+        let state = self.state.lock();
+        let mut changes = state.pending.changes();
+        changes.extend(state.arriving.iter().map(|arriving| arriving.change.clone()));
+        changes
+    }
+
+    pub(super) fn is_driven(&self) -> bool {
+        self.is_driven.load(Ordering::Acquire)
+    }
+}
+
+impl<K, V> Shard<K, V> {
+    /// There is nobody left who could have it written: how many writes waited.
+    pub(super) fn leave(&self) -> usize {
+        let mut state = self.state.lock();
+        let left = if state.end.is_some() { 0 } else { state.pending.depth().0 + state.arriving.len() };
+        state.end.get_or_insert_with(closed);
+        drop(state);
+        self.settled.send_modify(|settled| _ = settled.ended.get_or_insert_with(closed));
+        self.wake.notify_one();
+        left
+    }
+}
+
+impl<K: Key, V: Value> State<K, V> {
+    fn decided(&mut self) {
+        self.in_doubt = false;
+        self.unanswered = 0;
+        self.ask_again = Timestamp::ZERO;
+    }
+
+    fn is_too_old(&self, max_age: Option<Duration>) -> bool {
+        max_age.zip(self.pending.oldest()).is_some_and(|(most, oldest)| self.looked.since(oldest) > most)
+    }
+}
+
+/// What can be awaited of a write that has been accepted.
+#[async_trait]
+pub(super) trait Place: Send + Sync {
+    /// It is in the store, or it has been put aside.
+    async fn settled(&self, seq: Seq) -> Result<()>;
+
+    /// It outlives this process.
+    async fn durable(&self, seq: Seq) -> Result<()>;
+}
+
+#[async_trait]
+impl<K: Key, V: Value> Place for Shard<K, V> {
+    async fn settled(&self, seq: Seq) -> Result<()> {
+        let mut settled = self.settled.subscribe();
+        let reached = settled.wait_for(|settled| settled.upto >= seq || settled.ended.is_some()).await;
+        let Ok(reached) = reached else { return Err(closed()) };
+        match &reached.ended {
+            _ if reached.dead.contains(&seq) => Err(Error::new(
+                ErrorKind::DeadLetter,
+                "the store will never take this write; it is among the dead letters",
+            )),
+            Some(why) if reached.upto < seq => Err(why.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn durable(&self, seq: Seq) -> Result<()> {
+        // A write that is answered is in the log.
+        if self.is_logged { Ok(()) } else { self.settled(seq).await }
+    }
+}
+
+pub(super) fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "write-behind is closed, and this write is not known to be in the store")
+}

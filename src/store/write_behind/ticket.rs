@@ -1,0 +1,52 @@
+//! What an answered write can be asked later.
+
+use std::fmt;
+use std::sync::Arc;
+
+use super::shard::Place;
+use crate::error::Result;
+use crate::store::Seq;
+
+/// The places of writes that have been answered, to wait for what becomes of them.
+#[derive(Clone)]
+pub(crate) struct Ticket(Vec<(Arc<dyn Place>, Seq)>);
+
+impl Ticket {
+    /// `None` if there is nothing to wait for.
+    pub(super) fn of(places: Vec<(Arc<dyn Place>, Seq)>) -> Option<Self> {
+        (!places.is_empty()).then_some(Self(places))
+    }
+
+    /// Resolves when they outlive this process.
+    pub(crate) async fn durable(&self) -> Result<()> {
+        for (place, seq) in &self.0 {
+            place.durable(*seq).await?;
+        }
+        Ok(())
+    }
+
+    /// Resolves when they are in the store.
+    pub(crate) async fn stored(&self) -> Result<()> {
+        for (place, seq) in &self.0 {
+            place.settled(*seq).await?;
+        }
+        Ok(())
+    }
+}
+
+impl PartialEq for Ticket {
+    fn eq(&self, other: &Self) -> bool {
+        let same = |(one, other): (&(Arc<dyn Place>, Seq), &(Arc<dyn Place>, Seq))| {
+            Arc::ptr_eq(&one.0, &other.0) && one.1 == other.1
+        };
+        self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(same)
+    }
+}
+
+impl Eq for Ticket {}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ticket({} writes)", self.0.len())
+    }
+}
