@@ -1,4 +1,4 @@
-//! Longer texts: copies that all processes share, what to do about errors, how to test a service, what stays as it is, and
+//! Longer texts: copies that all processes share, writes that the store gets later, what to do about errors, how to test a service, what stays as it is, and
 //! what caches kept by hand get wrong. Every example in them is run with the tests.
 
 #[cfg(feature = "redis")]
@@ -10,6 +10,14 @@
 /// [`CacheKey`](crate::codec::CacheKey), [`codec`](crate::codec), [`Consistency`](crate::Consistency),
 /// [`Stats`](crate::Stats). The guide on tests: [`testing`].
 pub mod redis {}
+
+#[doc = include_str!("../docs/write-behind.md")]
+///
+/// ---
+/// The types: [`write_behind`](crate::write_behind), [`WriteBehind`](crate::WriteBehind), [`journal`](crate::journal),
+/// [`TransactionalStore`](crate::store::TransactionalStore), [`IdempotentStore`](crate::store::IdempotentStore),
+/// [`AtLimit`](crate::AtLimit), [`DeadLetter`](crate::store::DeadLetter).
+pub mod write_behind {}
 
 #[doc = include_str!("../docs/errors.md")]
 ///

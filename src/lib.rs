@@ -29,6 +29,7 @@
 //! |---|---|---|---|
 //! | rows that are read far more than written | [`cache_aside`] (or [`write_around`]) | a copy, or else loads | store, then drops the copies |
 //! | rows that are read right after they are written | [`write_through`] | a copy, or else loads | store, then replaces the copies |
+//! | rows that are written more often than the store likes | [`write_behind`] | what waits, a copy, or else loads | the journal, then replaces the copies; the store later, in batches |
 //! | something that can only be read | [`read_through`] | a copy, or else loads | refused |
 //! | results of work, with no store behind them | [`cache`] | [`get_or_load`](LayeredCache::get_or_load) brings the load | keeps or drops copies |
 //!
@@ -68,7 +69,7 @@
 //! [`Cache`] is the trait an application holds, [`LayeredCache`] what the [`Builder`] makes. [`store`] is the database
 //! behind it, [`tier`] where copies are kept, [`strategy`] how reads and writes behave, `codec` (with `redis`) how keys
 //! and values become bytes, `testing` (a feature) what your tests need. [`error`] says what can go wrong, [`event`] what
-//! happened, [`time`] what is fresh, [`tenant`] whose a key is. Longer texts are in [`guide`]: Redis, errors, testing, stability, patterns.
+//! happened, [`journal`] where writes wait, [`time`] what is fresh, [`tenant`] whose a key is. Longer texts are in [`guide`]: Redis, errors, testing, stability, patterns.
 
 pub mod bounds;
 mod cache;

@@ -40,7 +40,7 @@ fn the_errors_guide_says_what_is_worth_another_try_and_which_status_it_gets() {
     assert_same(&names, &variants(&read("src/error.rs"), "ErrorKind"), "KINDS in tests/guides.rs");
 }
 
-const KINDS: [ErrorKind; 13] = [
+const KINDS: [ErrorKind; 16] = [
     ErrorKind::Store,
     ErrorKind::Tier,
     ErrorKind::Timeout,
@@ -53,6 +53,9 @@ const KINDS: [ErrorKind; 13] = [
     ErrorKind::Abandoned,
     ErrorKind::WrongLength,
     ErrorKind::Settings,
+    ErrorKind::Full,
+    ErrorKind::Journal,
+    ErrorKind::DeadLetter,
     ErrorKind::Unsupported,
 ];
 
