@@ -183,7 +183,9 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
             self.emit(&Event::PutAside { seq: letter.seq() });
         }
         let replaced = shard.take_replaced();
-        self.emit(&Event::Flushed { writes, replaced });
+        if writes > 0 || replaced > 0 {
+            self.emit(&Event::Flushed { writes, replaced });
+        }
         keys.sort_unstable();
         self.hand_over(keys).await;
     }

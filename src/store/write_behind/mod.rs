@@ -439,12 +439,12 @@ impl<K: Key + Ord, V: Value> Loader<K, V> for WriteBehind<K, V> {
     async fn load(&self, key: &K) -> Result<Option<V>, StoreError> {
         self.is_ready().await?;
         let shard = self.shard(key);
-        if let Some(waiting) = shard.read(key) {
+        if let Some(waiting) = shard.read(key)? {
             return Ok(waiting);
         }
         let stored = self.0.destination.load(key).await?;
         // A write that was accepted meanwhile is newer than what the store has said.
-        Ok(shard.read(key).unwrap_or(stored))
+        Ok(shard.read(key)?.unwrap_or(stored))
     }
 
     async fn load_many(&self, keys: &[K]) -> Vec<Result<Option<V>, StoreError>> {
@@ -452,7 +452,8 @@ impl<K: Key + Ord, V: Value> Loader<K, V> for WriteBehind<K, V> {
             let error = Error::store(error);
             return keys.iter().map(|_| Err(StoreError::from(error.clone()))).collect();
         }
-        let mut answers: Vec<Option<_>> = keys.iter().map(|key| self.shard(key).read(key).map(Ok)).collect();
+        let waiting = |key: &K| self.shard(key).read(key).map_err(StoreError::from).transpose();
+        let mut answers: Vec<Option<_>> = keys.iter().map(waiting).collect();
         let missing: Vec<usize> = (0..keys.len()).filter(|at| answers[*at].is_none()).collect();
         if !missing.is_empty() {
             let wanted: Vec<K> = missing.iter().map(|at| keys[*at].clone()).collect();
@@ -462,7 +463,7 @@ impl<K: Key + Ord, V: Value> Loader<K, V> for WriteBehind<K, V> {
                 return stored;
             }
             for (at, stored) in missing.into_iter().zip(stored) {
-                answers[at] = Some(self.shard(&keys[at]).read(&keys[at]).map_or(stored, Ok));
+                answers[at] = Some(waiting(&keys[at]).unwrap_or(stored));
             }
         }
         answers.into_iter().flatten().collect()

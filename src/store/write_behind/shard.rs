@@ -83,8 +83,24 @@ pub(super) enum Standing {
 struct Settled {
     upto: Seq,
     dead: Arc<BTreeSet<Seq>>,
+    /// The log has failed, and nothing after this number has come out of it.
+    cut: Option<(Seq, Error)>,
     /// It will not get any further, in this process.
     ended: Option<Error>,
+}
+
+impl Settled {
+    /// What is known of `seq`; `None` as long as it is nothing.
+    fn of(&self, seq: Seq) -> Option<Result<()>> {
+        if self.dead.contains(&seq) {
+            return Some(Err(dead()));
+        }
+        if self.upto >= seq {
+            return Some(Ok(()));
+        }
+        let cut = self.cut.as_ref().filter(|(last, _)| seq > *last).map(|(_, why)| why);
+        cut.or(self.ended.as_ref()).map(|why| Err(why.clone()))
+    }
 }
 
 /// What the driver is to do.
@@ -245,8 +261,9 @@ impl<K: Key, V: Value> Shard<K, V> {
         let mut state = self.state.lock();
         state.arriving.clear();
         state.arriving_bytes = 0;
-        state.wanted = state.wanted.min(state.pending.accepted());
+        let last = state.pending.accepted();
         drop(state);
+        self.settled.send_modify(|settled| _ = settled.cut.get_or_insert((last, why.clone())));
         self.refuse(why);
     }
 
@@ -259,9 +276,17 @@ impl<K: Key, V: Value> Shard<K, V> {
     }
 
     /// The value that waits for `key`, or its absence.
+    ///
+    /// # Errors
+    ///
+    /// It does not wait any more: somebody else has the journal, or it does not fit the store, or this is closed.
     #[inline]
-    pub(super) fn read(&self, key: &K) -> Option<Option<V>> {
-        self.state.lock().pending.read(key).map(|value| value.cloned())
+    pub(super) fn read(&self, key: &K) -> Result<Option<Option<V>>> {
+        let state = self.state.lock();
+        match (state.pending.read(key), state.claim, &state.end) {
+            (Some(_), Standing::Gone, Some(why)) => Err(why.clone()),
+            (waiting, ..) => Ok(waiting.map(|value| value.cloned())),
+        }
     }
 
     /// The number of the last write of `key` that waits.
@@ -454,22 +479,19 @@ pub(super) trait Place: Send + Sync {
 impl<K: Key, V: Value> Place for Shard<K, V> {
     async fn settled(&self, seq: Seq) -> Result<()> {
         let mut settled = self.settled.subscribe();
-        let reached = settled.wait_for(|settled| settled.upto >= seq || settled.ended.is_some()).await;
-        let Ok(reached) = reached else { return Err(closed()) };
-        match &reached.ended {
-            _ if reached.dead.contains(&seq) => Err(Error::new(
-                ErrorKind::DeadLetter,
-                "the store will never take this write; it is among the dead letters",
-            )),
-            Some(why) if reached.upto < seq => Err(why.clone()),
-            _ => Ok(()),
-        }
+        let reached = settled.wait_for(|settled| settled.of(seq).is_some()).await;
+        reached.ok().and_then(|settled| settled.of(seq)).unwrap_or_else(|| Err(closed()))
     }
 
     async fn durable(&self, seq: Seq) -> Result<()> {
         // A write that is answered is in the log.
         if self.is_logged { Ok(()) } else { self.settled(seq).await }
     }
+}
+
+fn dead() -> Error {
+    let why = "the store will never take this write; it is among the dead letters";
+    Error::new(ErrorKind::DeadLetter, why)
 }
 
 pub(super) fn closed() -> Error {
