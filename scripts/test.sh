@@ -14,7 +14,13 @@ PACKAGES=(
     "build-essential|gcc|cc|SQLite, in examples/blog, is compiled from C"
     "jq|jq|jq|reads the features and examples out of cargo metadata"
     "redis-server|redis|redis-server|the Redis tier is tested on real servers"
+    "postgresql|postgresql@15|postgres|the stores on sqlx are tested on a real server"
 )
+
+# Debian keeps the programs of PostgreSQL's server out of PATH, one folder for each version.
+for folder in /usr/lib/postgresql/*/bin; do
+    PATH="$PATH:$folder"
+done
 
 # cargo subcommand | how to install it | why
 CARGO_TOOLS=(
@@ -30,7 +36,7 @@ CHECKS=(
     "docs|the documentation builds without a warning"
     "house|src keeps its floors and habits (tests/house)"
     "tree|the default features bring few crates, and none that needs a newer Rust (tests/tree)"
-    "msrv|the library builds with the oldest Rust it promises, where rustup has it"
+    "msrv|the library builds with the oldest Rust it promises, without sqlx and with it, where rustup has it"
     "deny|licences, duplicates and sources of the dependencies"
     "features|the library builds with no feature, and with each alone"
     "debug|all tests of the workspace, documentation examples too, unoptimised"
@@ -92,17 +98,25 @@ check_tree() {
     cargo test --all-features --test tree -- --show-output
 }
 
+# sqlx needs a newer Rust than the rest of the library: without the features that bring it, and then with all.
 check_msrv() {
-    local version toolchain
-    version=$(library '.rust_version')
+    local features
+    features=$(library '[.features | keys[] | select(. != "postgres" and . != "sqlite")] | join(",")')
+    check_with "$(library '.rust_version')" --no-default-features --features "$features"
+    check_with "$(library '.metadata.larder."rust-version-of-sqlx"')" --all-features
+}
+
+check_with() {
+    local version=$1 toolchain
+    shift
     toolchain=$(rustup toolchain list 2>/dev/null | grep -o -m 1 -E "^${version//./\\.}[^ ]*" || true)
     if [ -z "$toolchain" ]; then
         echo "SKIPPED: rustup has no Rust $version here (rustup toolchain install $version)."
         echo "What stands in for it: tests/tree on the dependencies, clippy::incompatible_msrv on our own code."
-        note="skipped: no Rust $version here"
+        note="${note:-skipped: no Rust} $version"
         return
     fi
-    cargo "+$toolchain" check --package larder --all-features
+    cargo "+$toolchain" check --package larder "$@"
 }
 
 check_deny() {

@@ -106,6 +106,8 @@ pub use engine::{
 pub use entry::{Entry, Freshness};
 pub use error::{BoxError, Error, ErrorKind, Fault, Operation, Outcome, Result, StoreError};
 pub use event::{Event, Observer, Stats};
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub use store::sqlx;
 pub use store::{
     AtLimit, Change, EntryLoader, LoadRequest, Loaded, Loader, Saved, Store, WriteBehind, load_fn, store_fn,
     write_behind,

@@ -1,10 +1,14 @@
 //! The system of record behind the cache: [`Loader`] to read it, [`Store`] to write it as well.
 
 mod function;
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub mod sqlx;
 mod transactional;
 #[doc(hidden)]
 pub mod write_behind;
 
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+use std::collections::{HashMap, hash_map};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -134,6 +138,23 @@ impl<K, V> Change<K, V> {
             Self::Put(key, _) | Self::Delete(key) => key,
         }
     }
+}
+
+/// The last change of each key among `changes`, in the order of the first ones.
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
+pub(crate) fn last_changes<K: Key, V: Value>(changes: &[Change<K, V>]) -> Vec<Change<K, V>> {
+    let mut places = HashMap::with_capacity(changes.len());
+    let mut last: Vec<Change<K, V>> = Vec::with_capacity(changes.len());
+    for change in changes {
+        match places.entry(change.key()) {
+            hash_map::Entry::Occupied(place) => last[*place.get()] = change.clone(),
+            hash_map::Entry::Vacant(place) => {
+                place.insert(last.len());
+                last.push(change.clone());
+            }
+        }
+    }
+    last
 }
 
 /// Reads the system of record, and decides for each answer how long it may be used.

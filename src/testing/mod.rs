@@ -9,6 +9,7 @@ mod shared_server;
 mod store_contract;
 mod test_clock;
 mod tier_contract;
+mod transactional_contract;
 
 pub use explorer::{Exploration, Model, Unfinished, Violation, explore};
 pub use fake_store::{Call, FakeStore, Trouble};
@@ -18,3 +19,4 @@ pub use shared_server::{SharedServer, SharedTier};
 pub use store_contract::store_contract;
 pub use test_clock::TestClock;
 pub use tier_contract::tier_contract;
+pub use transactional_contract::{batch, transactional_store_contract};

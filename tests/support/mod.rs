@@ -4,6 +4,8 @@
 
 pub mod command_log;
 pub mod ledger;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 pub mod proxy;
 pub mod raw;
 pub mod redis_cluster;
@@ -12,6 +14,8 @@ pub mod redis_server;
 pub mod resp;
 pub mod rights;
 pub mod sentinel;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 pub mod tls;
 pub mod watching;
 

@@ -24,6 +24,12 @@ impl Json {
         members.iter().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 
+    /// The names of a map's members.
+    pub(crate) fn keys(&self) -> Vec<&str> {
+        let Self::Map(members) = self else { return Vec::new() };
+        members.iter().map(|(name, _)| name.as_str()).collect()
+    }
+
     pub(crate) fn items(&self) -> &[Self] {
         if let Self::List(items) = self { items } else { &[] }
     }

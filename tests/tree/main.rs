@@ -12,8 +12,14 @@ use json::Json;
 /// The most crates, larder among them, that its default features may bring.
 const MOST_CRATES: usize = 45;
 
-/// The Rust that larder promises to build with.
+/// The Rust that larder promises to build with, unless one of its features brings sqlx.
 const RUST_VERSION: &str = "1.88";
+
+/// The features that bring sqlx.
+const SQLX: [&str; 2] = ["postgres", "sqlite"];
+
+/// The Rust that it promises to build with then.
+const RUST_VERSION_OF_SQLX: &str = "1.94";
 
 /// A crate's name and version.
 type Crate = (String, String);
@@ -37,14 +43,25 @@ fn the_promised_rust_version_is_the_stated_one() {
 
 #[test]
 fn no_dependency_asks_for_a_newer_rust_with_default_features() {
-    assert_none_newer(&tree("default"));
+    assert_none_newer(&tree("default"), RUST_VERSION);
 }
 
 #[test]
-fn no_dependency_asks_for_a_newer_rust_with_all_features() {
+fn no_dependency_asks_for_a_newer_rust_with_all_features_but_those_of_sqlx() {
+    let crates = tree(&features_without_sqlx());
+    assert!(crates.is_superset(&tree("default")), "more features bring at least what the default ones bring");
+    assert!(crates.iter().all(|(name, _)| !name.starts_with("sqlx")), "{}", names(&crates));
+    assert_none_newer(&crates, RUST_VERSION);
+}
+
+#[test]
+fn no_dependency_asks_for_a_newer_rust_than_sqlx_with_all_features() {
     let crates = tree("all");
     assert!(crates.is_superset(&tree("default")), "all features bring at least what the default ones bring");
-    assert_none_newer(&crates);
+    assert!(crates.iter().any(|(name, _)| name == "sqlx"), "{}", names(&crates));
+    assert_none_newer(&crates, RUST_VERSION_OF_SQLX);
+    let stated = format!("rust-version-of-sqlx = \"{RUST_VERSION_OF_SQLX}\"");
+    assert!(include_str!("../../Cargo.toml").contains(&stated), "Cargo.toml says it, too");
 }
 
 #[test]
@@ -63,34 +80,51 @@ fn a_crate_that_asks_for_a_newer_rust_is_found() {
         (new.clone(), version("1.89")),
         (silent.clone(), None),
     ]);
-    assert_eq!(newer(&BTreeSet::from([old, new.clone(), silent]), &stated), BTreeSet::from([new]));
+    let crates = BTreeSet::from([old, new.clone(), silent]);
+    assert_eq!(newer(&crates, &stated, "1.88"), BTreeSet::from([new]));
+    assert_eq!(newer(&crates, &stated, "1.89"), BTreeSet::new());
 }
 
 #[track_caller]
-fn assert_none_newer(crates: &BTreeSet<Crate>) {
-    let newer = newer(crates, &stated_rust_versions());
+fn assert_none_newer(crates: &BTreeSet<Crate>, promised: &str) {
+    let newer = newer(crates, &stated_rust_versions(), promised);
     assert!(
         newer.is_empty(),
-        "larder promises Rust {RUST_VERSION}; a newer one is asked for by {}",
+        "larder promises Rust {promised}; a newer one is asked for by {}",
         names(&newer)
     );
 }
 
 /// Those of `crates` that state a newer Rust than the promised one.
-fn newer(crates: &BTreeSet<Crate>, stated: &BTreeMap<Crate, Option<String>>) -> BTreeSet<Crate> {
+fn newer(
+    crates: &BTreeSet<Crate>,
+    stated: &BTreeMap<Crate, Option<String>>,
+    promised: &str,
+) -> BTreeSet<Crate> {
     let is_newer = |it: &&Crate| {
         let version = stated.get(*it).unwrap_or_else(|| panic!("cargo metadata lacks {it:?}"));
-        version.as_ref().is_some_and(|version| number(version) > number(RUST_VERSION))
+        version.as_ref().is_some_and(|version| number(version) > number(promised))
     };
     crates.iter().filter(is_newer).cloned().collect()
 }
 
-/// larder and the crates it is built from, with its `default` or `all` features.
+/// All features but those that bring sqlx.
+fn features_without_sqlx() -> String {
+    let metadata = Json::parse(&cargo(&["metadata", "--no-deps", "--format-version", "1"]));
+    let packages = metadata.get("packages").map(Json::items).unwrap_or_default();
+    let own = packages.iter().find(|it| it.get("name").and_then(Json::text) == Some(env!("CARGO_PKG_NAME")));
+    let features = own.and_then(|own| own.get("features")).map(Json::keys).unwrap_or_default();
+    features.into_iter().filter(|feature| !SQLX.contains(feature)).collect::<Vec<_>>().join(",")
+}
+
+/// larder and the crates it is built from, with its `default` features, `all`, or the others that are named.
 fn tree(features: &str) -> BTreeSet<Crate> {
     let mut arguments = vec!["tree", "--package", env!("CARGO_PKG_NAME"), "--edges", "normal"];
     arguments.extend(["--prefix", "none", "--no-dedupe", "--format", "{p}"]);
-    if features == "all" {
-        arguments.push("--all-features");
+    match features {
+        "default" => {}
+        "all" => arguments.push("--all-features"),
+        named => arguments.extend(["--features", named]),
     }
     // A line is `name v1.2.3`, and then, in brackets, what else there is to say.
     let crates: BTreeSet<Crate> = cargo(&arguments)

@@ -1,0 +1,147 @@
+//! The two tables in which a store keeps how far it has come: their SQL, as far as both databases read it alike.
+
+use std::sync::Arc;
+
+use ::sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
+
+use super::row::refused;
+use crate::error::StoreError;
+
+/// The version of the tables that this code reads and writes.
+pub(super) const VERSION: i64 = 1;
+
+/// What `SqliteStore::migrate` does, for those who have migrations of their own: larder's tables, in SQLite.
+pub const SQLITE_TABLES: &str = "\
+CREATE TABLE IF NOT EXISTS larder_shard (
+    journal    BLOB    NOT NULL,
+    shard      INTEGER NOT NULL,
+    epoch      INTEGER NOT NULL,
+    last       INTEGER NOT NULL,
+    updated_at TEXT    NOT NULL,
+    PRIMARY KEY (journal, shard)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS larder_dead_letter (
+    journal BLOB    NOT NULL,
+    shard   INTEGER NOT NULL,
+    seq     INTEGER NOT NULL,
+    at      INTEGER NOT NULL,
+    why     TEXT    NOT NULL,
+    record  BLOB    NOT NULL,
+    PRIMARY KEY (journal, shard, seq)
+);
+CREATE TABLE IF NOT EXISTS larder_version (version INTEGER NOT NULL);
+INSERT INTO larder_version (version) SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM larder_version);
+";
+
+/// What `PostgresStore::migrate` does, for those who have migrations of their own: larder's tables, in PostgreSQL. With
+/// [`schema`](super::PostgresStore::schema) they are in another schema than the first of the `search_path`.
+pub const POSTGRES_TABLES: &str = "\
+CREATE TABLE IF NOT EXISTS larder_shard (
+    journal    BYTEA       NOT NULL,
+    shard      INTEGER     NOT NULL,
+    epoch      BIGINT      NOT NULL,
+    last       BIGINT      NOT NULL,
+    updated_at TIMESTAMPTZ NOT NULL,
+    PRIMARY KEY (journal, shard)
+);
+CREATE TABLE IF NOT EXISTS larder_dead_letter (
+    journal BYTEA   NOT NULL,
+    shard   INTEGER NOT NULL,
+    seq     BIGINT  NOT NULL,
+    at      BIGINT  NOT NULL,
+    why     TEXT    NOT NULL,
+    record  BYTEA   NOT NULL,
+    PRIMARY KEY (journal, shard, seq)
+);
+CREATE TABLE IF NOT EXISTS larder_version (version BIGINT NOT NULL);
+INSERT INTO larder_version (version) SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM larder_version);
+";
+
+const CLAIM: &str = "\
+INSERT INTO larder_shard AS known (journal, shard, epoch, last, updated_at) VALUES ($1, $2, 1, 0, CURRENT_TIMESTAMP)
+ON CONFLICT (journal, shard) DO UPDATE SET epoch = known.epoch + 1, updated_at = CURRENT_TIMESTAMP
+RETURNING epoch, last";
+
+const OFFSET: &str = "SELECT epoch, last FROM larder_shard WHERE journal = $1 AND shard = $2";
+
+const ADVANCE: &str = "\
+UPDATE larder_shard SET last = $1, updated_at = CURRENT_TIMESTAMP
+WHERE journal = $2 AND shard = $3 AND epoch = $4 AND last = $5";
+
+const FORGET: &str = "DELETE FROM larder_shard WHERE journal = $1 AND shard = $2";
+
+const LETTERS: &str = "\
+SELECT shard, seq, at, why, record FROM larder_dead_letter
+WHERE journal = $1 AND (shard, seq) > ($2, $3) ORDER BY shard, seq LIMIT $4";
+
+const DISCARD: &str = "DELETE FROM larder_dead_letter WHERE journal = $1 AND shard = $2 AND seq = $3";
+
+const VERSION_FOUND: &str = "SELECT max(version) FROM larder_version";
+
+/// A statement that is made once and used for ever.
+#[derive(Clone, Debug)]
+pub(super) struct Text(Arc<str>);
+
+impl Text {
+    /// `sql` has names that were checked, and no values.
+    pub(super) fn new(sql: impl Into<Arc<str>>) -> Self {
+        Self(sql.into())
+    }
+
+    pub(super) fn sql(&self) -> SqlStr {
+        AssertSqlSafe(Arc::clone(&self.0)).into_sql_str()
+    }
+}
+
+/// The statements that both databases have in common.
+#[derive(Clone, Debug)]
+pub(super) struct Texts {
+    pub(super) claim: Text,
+    pub(super) offset: Text,
+    pub(super) advance: Text,
+    pub(super) forget: Text,
+    pub(super) letters: Text,
+    pub(super) discard: Text,
+    pub(super) version: Text,
+}
+
+impl Texts {
+    /// `prefix` is the schema with its dot, or nothing. What locks a row is appended to the question for it.
+    pub(super) fn new(prefix: &str, lock: &str) -> Self {
+        let text = |sql| Text::new(placed(sql, prefix));
+        Self {
+            claim: text(CLAIM),
+            offset: Text::new(placed(OFFSET, prefix) + lock),
+            advance: text(ADVANCE),
+            forget: text(FORGET),
+            letters: text(LETTERS),
+            discard: text(DISCARD),
+            version: text(VERSION_FOUND),
+        }
+    }
+}
+
+/// `sql` with larder's tables where `prefix` says.
+pub(super) fn placed(sql: &str, prefix: &str) -> String {
+    sql.replace("larder_", &format!("{prefix}larder_"))
+}
+
+/// Databases have no unsigned numbers.
+pub(super) fn signed(number: u64) -> Result<i64, StoreError> {
+    i64::try_from(number).map_err(refused)
+}
+
+/// What [`signed`] has written.
+pub(super) fn unsigned(number: i64) -> Result<u64, StoreError> {
+    u64::try_from(number).map_err(refused)
+}
+
+/// The tables were made by a later version of larder, which may mean something else by them.
+pub(super) fn check_version(found: i64) -> Result<(), StoreError> {
+    if found <= VERSION {
+        return Ok(());
+    }
+    let what =
+        format!("the tables of larder are of version {found}; this one knows versions up to {VERSION}");
+    Err(StoreError::new(what).not_applied())
+}

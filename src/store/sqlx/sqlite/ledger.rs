@@ -1,0 +1,145 @@
+//! The rows that say how far a store has come, in SQLite.
+
+use std::time::Duration;
+
+use ::sqlx::sqlite::SqliteRow;
+use ::sqlx::{Row as _, SqliteConnection, query, query_scalar, raw_sql};
+
+use crate::error::StoreError;
+use crate::store::sqlx::error::{store_error, undone};
+use crate::store::sqlx::ledger::{SQLITE_TABLES, Text, Texts, check_version, signed, unsigned};
+use crate::store::sqlx::row::refused;
+use crate::store::transactional::{Batch, Claim, DeadLetter, JournalId, Seq, ShardId};
+
+const KEEP: &str = "\
+INSERT INTO larder_dead_letter (journal, shard, seq, at, why, record) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT DO NOTHING";
+
+#[derive(Clone, Debug)]
+pub(super) struct Ledger {
+    texts: Texts,
+    keep: Text,
+}
+
+impl Ledger {
+    pub(super) fn new() -> Self {
+        Self { texts: Texts::new("", ""), keep: Text::new(KEEP) }
+    }
+
+    pub(super) async fn migrate(&self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+        raw_sql(SQLITE_TABLES).execute(&mut *connection).await.map_err(store_error)?;
+        let found: Option<i64> =
+            query_scalar(self.texts.version.sql()).fetch_one(connection).await.map_err(store_error)?;
+        check_version(found.unwrap_or_default())
+    }
+
+    pub(super) async fn claim(
+        &self,
+        connection: &mut SqliteConnection,
+        shard: ShardId,
+    ) -> Result<Claim, StoreError> {
+        let (journal, number) = key(shard);
+        let statement = query(self.texts.claim.sql()).bind(journal).bind(number);
+        read(&statement.fetch_one(connection).await.map_err(store_error)?)
+    }
+
+    pub(super) async fn offset(
+        &self,
+        connection: &mut SqliteConnection,
+        shard: ShardId,
+    ) -> Result<Option<Claim>, StoreError> {
+        let (journal, number) = key(shard);
+        let statement = query(self.texts.offset.sql()).bind(journal).bind(number);
+        statement.fetch_optional(connection).await.map_err(store_error)?.as_ref().map(read).transpose()
+    }
+
+    /// Whether the row is as the batch wants it; then it is moved on.
+    pub(super) async fn advance<K, V>(
+        &self,
+        connection: &mut SqliteConnection,
+        batch: &Batch<K, V>,
+    ) -> Result<bool, StoreError> {
+        let (journal, number) = key(batch.shard());
+        let statement = query(self.texts.advance.sql()).bind(signed(batch.upto())?);
+        let statement = statement.bind(journal).bind(number);
+        let statement = statement.bind(signed(batch.epoch())?).bind(signed(batch.after())?);
+        Ok(statement.execute(connection).await.map_err(undone)?.rows_affected() == 1)
+    }
+
+    pub(super) async fn keep(
+        &self,
+        connection: &mut SqliteConnection,
+        letters: &[DeadLetter],
+    ) -> Result<(), StoreError> {
+        for letter in letters {
+            let (journal, number) = key(letter.shard);
+            let statement = query(self.keep.sql()).bind(journal).bind(number).bind(signed(letter.seq)?);
+            let statement = statement.bind(nanoseconds(letter.at)).bind(letter.why.as_str());
+            statement.bind(letter.record.as_slice()).execute(&mut *connection).await.map_err(undone)?;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn letters(
+        &self,
+        connection: &mut SqliteConnection,
+        journal: JournalId,
+        after: Option<(u16, Seq)>,
+        most: usize,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
+        let (shard, seq) = after.map_or((-1, 0), |(shard, seq)| (i32::from(shard), seq));
+        let statement = query(self.texts.letters.sql()).bind(journal.to_bytes().to_vec()).bind(shard);
+        let statement = statement.bind(signed(seq)?).bind(i64::try_from(most).unwrap_or(i64::MAX));
+        let rows = statement.fetch_all(connection).await.map_err(store_error)?;
+        rows.iter().map(|row| letter(journal, row)).collect()
+    }
+
+    pub(super) async fn discard(
+        &self,
+        connection: &mut SqliteConnection,
+        shard: ShardId,
+        seq: Seq,
+    ) -> Result<bool, StoreError> {
+        let (journal, number) = key(shard);
+        let statement = query(self.texts.discard.sql()).bind(journal).bind(number).bind(signed(seq)?);
+        Ok(statement.execute(connection).await.map_err(store_error)?.rows_affected() > 0)
+    }
+
+    pub(super) async fn forget(
+        &self,
+        connection: &mut SqliteConnection,
+        shard: ShardId,
+    ) -> Result<(), StoreError> {
+        let (journal, number) = key(shard);
+        let statement = query(self.texts.forget.sql()).bind(journal).bind(number);
+        statement.execute(connection).await.map(drop).map_err(store_error)
+    }
+}
+
+fn key(shard: ShardId) -> (Vec<u8>, i32) {
+    (shard.journal().to_bytes().to_vec(), shard.number().into())
+}
+
+fn read(row: &SqliteRow) -> Result<Claim, StoreError> {
+    let epoch = row.try_get("epoch").map_err(store_error)?;
+    let last = row.try_get("last").map_err(store_error)?;
+    Ok(Claim::new(unsigned(epoch)?, unsigned(last)?))
+}
+
+fn letter(journal: JournalId, row: &SqliteRow) -> Result<DeadLetter, StoreError> {
+    let shard: i32 = row.try_get("shard").map_err(store_error)?;
+    let seq: i64 = row.try_get("seq").map_err(store_error)?;
+    let at: i64 = row.try_get("at").map_err(store_error)?;
+    Ok(DeadLetter {
+        shard: ShardId::new(journal, u16::try_from(shard).map_err(refused)?),
+        seq: unsigned(seq)?,
+        at: Duration::from_nanos(unsigned(at)?),
+        why: row.try_get("why").map_err(store_error)?,
+        record: row.try_get("record").map_err(store_error)?,
+    })
+}
+
+/// Until the year 2262.
+fn nanoseconds(at: Duration) -> i64 {
+    i64::try_from(at.as_nanos()).unwrap_or(i64::MAX)
+}
