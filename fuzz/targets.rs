@@ -5,6 +5,10 @@ use std::sync::LazyLock;
 
 use larder::Redis;
 use larder::codec::{Codec, Compression, Json, KeyRing, KeyWriter, MessagePack, Postcard};
+use larder::journal::record::{self, HEADER, Header};
+use larder::journal::recovery::{Recovery, Segment, recover};
+use larder::journal::{letters, mark, payload};
+use larder::store::JournalId;
 use larder::tier::redis::{Namespace, layout};
 use serde::{Deserialize, Serialize};
 
@@ -132,4 +136,64 @@ fn name_of(key: &(String, String)) -> String {
     static NAMESPACE: LazyLock<Namespace<String>> =
         LazyLock::new(|| Redis::new("redis://127.0.0.1").expect("a URL").namespace("n"));
     NAMESPACE.redis_name(key)
+}
+
+/// What the segments of a log of any bytes are recovered as, and of a whole log with some of its bytes exchanged: records
+/// without a gap, and the same again from what is sound.
+pub(crate) fn log(bytes: &[u8]) {
+    let Some((way, bytes)) = bytes.split_first() else { return };
+    let segments = if way % 2 == 0 { any_segments(bytes) } else { changed_segments(bytes) };
+    let Ok(Recovery { log, records, sound, next, .. }) = recover(&segments) else { return };
+    let first = segments.first().map_or(1, |oldest| oldest.first);
+    let numbers = || records.iter().map(|record| record.sequence);
+    assert!(numbers().zip(first..).all(|(number, due)| number == due), "a gap");
+    assert_eq!(numbers().next_back().map_or(first, |last| last.saturating_add(1)), next);
+    let mut again = segments;
+    let Some(newest) = again.last_mut().filter(|_| sound > 0) else { return };
+    newest.bytes.truncate(sound);
+    let again = recover(&again).expect("what is sound is no damage");
+    assert_eq!((again.log, again.records, again.cut, again.next), (log, records, 0, next));
+}
+
+/// Up to four files of any bytes.
+fn any_segments(bytes: &[u8]) -> Vec<Segment> {
+    let files = bytes.split_inclusive(|byte| *byte == 0xFE).take(4);
+    (1..).zip(files).map(|(first, bytes)| segment(first, bytes.to_vec())).collect()
+}
+
+/// Two segments with three records, some of their bytes exchanged: three bytes say in which, where, and what.
+fn changed_segments(changes: &[u8]) -> Vec<Segment> {
+    let log = JournalId::from_bytes([7; 16]);
+    let whole = |first: u64, payloads: &[&[u8]]| {
+        let mut bytes = record::encode_header(&Header { first, log });
+        (first..)
+            .zip(payloads)
+            .for_each(|(number, payload)| record::encode(log, number, payload, &mut bytes));
+        assert!(bytes.len() > HEADER);
+        segment(first, bytes)
+    };
+    let mut segments = vec![whole(1, &[b"one", b"two"]), whole(3, &[b"three, the longest of them"])];
+    for change in changes.chunks_exact(3) {
+        let bytes = &mut segments[usize::from(change[0] % 2)].bytes;
+        let at = usize::from(change[1]) % bytes.len();
+        bytes[at] = change[2];
+    }
+    segments
+}
+
+fn segment(first: u64, bytes: Vec<u8>) -> Segment {
+    Segment { name: first.to_string(), first, bytes }
+}
+
+/// What is read as a write, a dead letter or a mark was written as just these bytes.
+pub(crate) fn payload(bytes: &[u8]) {
+    if let Ok(payload) = payload::decode(bytes) {
+        assert_eq!(payload::encode(&payload), bytes);
+    }
+    if let Some((_, Some(letter))) = letters::decode(bytes) {
+        assert!(letter.record().len() < bytes.len());
+    }
+    let log = JournalId::from_bytes([7; 16]);
+    let settled = mark::decode(log, 1000, bytes);
+    assert!(settled <= 1000 && (settled == 0 || mark::encode(log, settled) == bytes));
 }

@@ -178,6 +178,13 @@ impl Error {
         self.0.outcome.or_else(|| self.store_error().map(StoreError::outcome))
     }
 
+    /// The error with the cause that it has.
+    #[cfg(all(feature = "local-log", unix))]
+    pub(crate) fn with_source(mut self, source: impl Into<BoxError>) -> Self {
+        self.inner().source = Some(Arc::new(Source::Other(source.into())));
+        self
+    }
+
     pub(crate) fn with_outcome(mut self, outcome: Outcome) -> Self {
         self.inner().outcome = Some(outcome);
         self

@@ -67,13 +67,14 @@
 //! # The parts
 //!
 //! [`Cache`] is the trait an application holds, [`LayeredCache`] what the [`Builder`] makes. [`store`] is the database
-//! behind it, [`tier`] where copies are kept, [`strategy`] how reads and writes behave, `codec` (with `redis`) how keys
-//! and values become bytes, `testing` (a feature) what your tests need. [`error`] says what can go wrong, [`event`] what
-//! happened, [`journal`] where writes wait, [`time`] what is fresh, [`tenant`] whose a key is. Longer texts are in [`guide`]: Redis, errors, testing, stability, patterns.
+//! behind it, [`tier`] where copies are kept, [`strategy`] how reads and writes behave, `codec` (with `redis` or `local-log`)
+//! how keys and values become bytes, [`journal`] where writes wait, `sqlx` (with `sqlite` or `postgres`) ready-made stores,
+//! `testing` (a feature) what your tests need. [`error`] says what can go wrong, [`event`] what happened, [`time`] what is
+//! fresh, [`tenant`] whose a key is. Longer texts are in [`guide`]: Redis, write-behind, errors, testing, stability, patterns.
 
 pub mod bounds;
 mod cache;
-#[cfg(feature = "redis")]
+#[cfg(any(feature = "redis", feature = "local-log"))]
 pub mod codec;
 mod consistency;
 mod engine;

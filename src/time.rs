@@ -124,6 +124,12 @@ pub(crate) fn micros() -> i64 {
     i64::try_from(ORIGIN.elapsed().as_micros()).unwrap_or(i64::MAX)
 }
 
+/// How long ago 1970 began, by the clock on the wall: for records that somebody reads later, and never to decide anything.
+#[cfg(all(feature = "local-log", unix))]
+pub(crate) fn since_1970() -> Duration {
+    std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default()
+}
+
 /// Why a timer could not be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NoTimer;

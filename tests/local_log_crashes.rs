@@ -1,24 +1,29 @@
 //! A log on a disk that loses power: at every boundary of random work, with every kind of leftover, all that was
-//! acknowledged is there.
+//! acknowledged is there, nothing counts as settled that is not, and no dead letter is lost.
 
 #![cfg(feature = "testing")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::time::Instant;
 
 use fastrand::Rng;
 use larder::journal::disk::Disk;
 use larder::journal::fault::{Doing, Fault};
-use larder::journal::local_log::{Log, Recovered};
+use larder::journal::letters::Letters;
+use larder::journal::payload::{self, Payload};
 use larder::journal::record::{self, HEADER, OVERHEAD, Record};
+use larder::journal::segments::{Recovered, Segments};
 use larder::journal::simulated::{Moment, SimulatedDisk, Trouble};
+use larder::store::{DeadLetter, JournalId, ShardId};
 
 /// Small, so that a few records fill one.
 const SEGMENT: u64 = 200;
+const MARK: &str = "settled";
 const STEPS: usize = 40;
 const WORKLOADS: u64 = 500;
+const LETTER_WORKLOADS: u64 = 40;
 const FLIPPED_LOGS: u64 = 300;
 const FLIPS: usize = 40;
 
@@ -38,6 +43,7 @@ enum Guard {
     NoSecondSync,
     SearchBehindTheEnd,
     NewestWrittenAnew,
+    MarkOfWhatIsSettled,
 }
 
 /// A disk through which a log loses a guard.
@@ -102,8 +108,9 @@ impl Disk for Seen {
 }
 
 fn up_to_the_first_invalid(mut bytes: Vec<u8>) -> Vec<u8> {
+    let log = JournalId::from_bytes(bytes[20..36].try_into().unwrap());
     let mut end = HEADER;
-    while let Some((_, payload)) = bytes.get(end..).and_then(record::decode) {
+    while let Some((_, payload)) = bytes.get(end..).and_then(|rest| record::decode(log, rest)) {
         end += OVERHEAD + payload.len();
     }
     bytes.truncate(end);
@@ -119,6 +126,8 @@ struct Promise {
     acknowledged: u64,
     /// Up to here they need not be.
     trimmed: u64,
+    /// Up to here they have been settled.
+    settled: u64,
 }
 
 impl Promise {
@@ -134,6 +143,9 @@ impl Promise {
         if end <= self.acknowledged {
             return Err(format!("ends before {end}, acknowledged up to {}", self.acknowledged));
         }
+        if recovered.settled > self.settled || recovered.settled + 1 < recovered.first {
+            return Err(format!("settled up to {}, and found {}", self.settled, recovered.settled));
+        }
         for (due, record) in (recovered.first..).zip(records) {
             if record.sequence != due {
                 return Err(format!("record {} stands where {due} is due", record.sequence));
@@ -141,6 +153,7 @@ impl Promise {
             if self.appended.get(&due) != Some(&record.payload) {
                 return Err(format!("record {due} is not what was appended"));
             }
+            payload::decode(&record.payload).map_err(|wrong| format!("record {due}: {wrong}"))?;
         }
         Ok(())
     }
@@ -162,6 +175,8 @@ struct Marks {
     lost_entries: u64,
     restarts: u64,
     later_segments: u64,
+    found_marks: u64,
+    torn_marks: u64,
     no_space: u64,
     failed_writes: u64,
     failed_syncs: u64,
@@ -172,7 +187,7 @@ struct Marks {
 
 struct Workload {
     disk: SimulatedDisk,
-    log: Option<Log<Seen>>,
+    log: Option<Segments<Seen>>,
     promise: Promise,
     random: Rng,
     without: Option<Guard>,
@@ -209,7 +224,11 @@ impl Workload {
         let done = match self.random.u8(0..12) {
             0..5 => self.append(&mut log),
             5..8 => self.sync(&mut log),
-            8..10 => self.trim(&mut log),
+            8 => self.trim(&mut log),
+            9 => {
+                self.settle(&mut log);
+                Ok(())
+            }
             10 => {
                 self.marks.restarts += 1;
                 return Ok(());
@@ -231,7 +250,7 @@ impl Workload {
     }
 
     fn open(&mut self) -> Result<(), String> {
-        match Log::open(self.seen(&self.disk), SEGMENT) {
+        match Segments::open(self.seen(&self.disk), SEGMENT) {
             Ok((log, records, recovered)) => {
                 self.promise.is_kept_by(&records, &recovered)?;
                 self.promise.is_renewed_by(&records, &recovered);
@@ -247,7 +266,7 @@ impl Workload {
         }
     }
 
-    fn append(&mut self, log: &mut Log<Seen>) -> Result<(), Fault> {
+    fn append(&mut self, log: &mut Segments<Seen>) -> Result<(), Fault> {
         let payloads: Vec<Vec<u8>> = (0..self.random.usize(0..4)).map(|_| self.payload()).collect();
         let next = self.promise.next();
         self.promise.appended.extend((next..).zip(payloads.iter().cloned()));
@@ -256,28 +275,39 @@ impl Workload {
     }
 
     fn payload(&mut self) -> Vec<u8> {
-        let mut payload = vec![0; self.random.usize(0..60)];
-        self.random.fill(&mut payload);
-        payload
+        let mut value = vec![0; self.random.usize(0..40)];
+        self.random.fill(&mut value);
+        let key = self.random.u16(..).to_string();
+        let value = self.random.bool().then_some(&value[..]);
+        payload::encode(&Payload { codec: 1, schema: 0, accepted: 7, key: key.as_bytes(), value })
     }
 
-    fn sync(&mut self, log: &mut Log<Seen>) -> Result<(), Fault> {
+    fn sync(&mut self, log: &mut Segments<Seen>) -> Result<(), Fault> {
         log.sync()?;
         self.promise.acknowledged = self.promise.next() - 1;
         assert_eq!(log.durable(), self.promise.acknowledged);
         Ok(())
     }
 
-    fn trim(&mut self, log: &mut Log<Seen>) -> Result<(), Fault> {
+    fn trim(&mut self, log: &mut Segments<Seen>) -> Result<(), Fault> {
         let upto = self.random.u64(0..=self.promise.acknowledged);
         self.promise.trimmed = self.promise.trimmed.max(upto);
+        self.promise.settled = self.promise.settled.max(upto);
         log.trim(upto)
     }
 
+    /// A mark that fails ends nothing.
+    fn settle(&mut self, log: &mut Segments<Seen>) {
+        let upto = self.random.u64(self.promise.settled..=self.promise.acknowledged);
+        self.promise.settled = upto;
+        let lacks_bounds = self.without == Some(Guard::MarkOfWhatIsSettled);
+        let _ = log.mark(if lacks_bounds { upto + 1 } else { upto });
+    }
+
     /// Every later call answers as the one that failed.
-    fn has_ended(&mut self, mut log: Log<Seen>, fault: &Fault) -> Result<(), String> {
+    fn has_ended(&mut self, mut log: Segments<Seen>, fault: &Fault) -> Result<(), String> {
         self.count(fault);
-        let later = [log.sync(), log.append(&[b"more"]).map(drop), log.trim(1), log.sync()];
+        let later = [log.sync(), log.append(&[b"more"]).map(drop), log.trim(1), log.begin_segment()];
         if later.iter().all(|answer| answer.as_ref() == Err(fault)) {
             Ok(())
         } else {
@@ -307,7 +337,7 @@ impl Workload {
     /// A power loss at `moment`; then a record more, and a power loss again.
     fn loses_nothing_at(&mut self, moment: &Moment) -> Result<(), String> {
         let (found, lost) = moment.power_loss(&mut self.random);
-        let opened = Log::open(self.seen(&found), SEGMENT);
+        let opened = Segments::open(self.seen(&found), SEGMENT);
         let (mut log, records, recovered) = opened.map_err(|fault| fault.to_string())?;
         self.promise.is_kept_by(&records, &recovered)?;
         self.marks.crash_points += 1;
@@ -315,19 +345,28 @@ impl Workload {
         self.marks.lost_tails += u64::from(lost.tails > 0);
         self.marks.lost_entries += u64::from(lost.entries > 0);
         self.marks.later_segments += u64::from(recovered.first > 1);
+        let has_mark = found.list().map_err(|error| error.to_string())?.iter().any(|name| name == MARK);
+        let is_found = recovered.settled + 1 > recovered.first;
+        self.marks.found_marks += u64::from(is_found);
+        self.marks.torn_marks +=
+            u64::from(has_mark && !is_found && self.promise.settled > self.promise.trimmed);
 
         let mut promise = self.promise.clone();
         promise.is_renewed_by(&records, &recovered);
-        promise.appended.insert(recovered.first + records.len() as u64, b"one more".to_vec());
-        let appended = log.append(&[b"one more"]).and_then(|at| log.sync().map(|()| at));
+        promise.appended.insert(recovered.first + records.len() as u64, one_more());
+        let appended = log.append(&[one_more()]).and_then(|at| log.sync().map(|()| at));
         promise.acknowledged = appended.map_err(|fault| fault.to_string())?;
         let Some((again, _)) = found.moments().last().map(|now| now.power_loss(&mut self.random)) else {
             return Ok(());
         };
         let (_, records, recovered) =
-            Log::open(self.seen(&again), SEGMENT).map_err(|fault| fault.to_string())?;
+            Segments::open(self.seen(&again), SEGMENT).map_err(|fault| fault.to_string())?;
         promise.is_kept_by(&records, &recovered)
     }
+}
+
+fn one_more() -> Vec<u8> {
+    payload::encode(&Payload { codec: 1, schema: 0, accepted: 7, key: b"one more", value: None })
 }
 
 fn crashes(without: Option<Guard>, workloads: u64) -> Result<Marks, String> {
@@ -341,6 +380,8 @@ fn crashes(without: Option<Guard>, workloads: u64) -> Result<Marks, String> {
         all.lost_entries += marks.lost_entries;
         all.restarts += marks.restarts;
         all.later_segments += marks.later_segments;
+        all.found_marks += marks.found_marks;
+        all.torn_marks += marks.torn_marks;
         all.no_space += marks.no_space;
         all.failed_writes += marks.failed_writes;
         all.failed_syncs += marks.failed_syncs;
@@ -363,6 +404,8 @@ fn nothing_acknowledged_is_lost_at_any_crash_point() {
         (marks.lost_entries, 1000),
         (marks.restarts, 100),
         (marks.later_segments, 1000),
+        (marks.found_marks, 1000),
+        (marks.torn_marks, 100),
         (marks.no_space, 20),
         (marks.failed_writes, 20),
         (marks.failed_syncs, 20),
@@ -377,9 +420,13 @@ fn nothing_acknowledged_is_lost_at_any_crash_point() {
 /// Each guard is needed, and each of these would find it gone.
 #[test]
 fn without_a_guard_something_is_lost() {
-    for guard in
-        [Guard::DirectorySync, Guard::SyncBeforeAnswer, Guard::NoSecondSync, Guard::NewestWrittenAnew]
-    {
+    for guard in [
+        Guard::DirectorySync,
+        Guard::SyncBeforeAnswer,
+        Guard::NoSecondSync,
+        Guard::NewestWrittenAnew,
+        Guard::MarkOfWhatIsSettled,
+    ] {
         let broken = crashes(Some(guard), WORKLOADS).expect_err(&format!("without {guard:?} all seems well"));
         println!("without {guard:?}: {broken}");
     }
@@ -401,7 +448,7 @@ fn flips(without: Option<Guard>) -> Result<Flips, String> {
             let (disk, _) = whole.power_loss(&mut random);
             let Some((file, at)) = disk.flip_a_bit(&mut random) else { continue };
             let cut_allowed = is_in_the_last_record(&disk, &file, at, records.last());
-            match Log::open(Seen { disk, without }, SEGMENT) {
+            match Segments::open(Seen { disk, without }, SEGMENT) {
                 Ok((_, found, _)) if cut_allowed && records.starts_with(&found) => flips.cut += 1,
                 Err(Fault::Corrupt(place)) if place.segment == file && place.offset <= at as u64 => {
                     flips.refused += 1;
@@ -422,14 +469,14 @@ fn flips(without: Option<Guard>) -> Result<Flips, String> {
 
 fn whole_log(random: &mut Rng) -> (Moment, Vec<Record>) {
     let disk = SimulatedDisk::new(random.u64(..));
-    let (mut log, ..) = Log::open(disk.clone(), SEGMENT).unwrap();
+    let (mut log, ..) = Segments::open(disk.clone(), SEGMENT).unwrap();
     let payloads: Vec<Vec<u8>> =
         (0..random.usize(1..12)).map(|_| vec![random.u8(..); random.usize(0..60)]).collect();
     log.append(&payloads).unwrap();
     log.sync().unwrap();
     log.trim(random.u64(0..6)).unwrap();
     let now = disk.moments().pop().unwrap();
-    (now, Log::open(disk, SEGMENT).unwrap().1)
+    (now, Segments::open(disk, SEGMENT).unwrap().1)
 }
 
 /// Whether nothing valid comes after byte `at` of `file`: nobody can tell that from a torn write.
@@ -449,4 +496,138 @@ fn a_flipped_bit_is_refused_or_cut_off() {
 #[test]
 fn without_a_search_behind_the_end_a_flipped_bit_loses_records() {
     println!("{}", flips(Some(Guard::SearchBehindTheEnd)).unwrap_err());
+}
+
+/// Dead letters under random work. What is answered must be there, what was asked for may be.
+struct LetterWork {
+    disk: SimulatedDisk,
+    letters: Option<Letters<Seen>>,
+    must: BTreeSet<u64>,
+    may: BTreeSet<u64>,
+    random: Rng,
+    without: Option<Guard>,
+    crash_points: u64,
+}
+
+const JOURNAL: JournalId = JournalId::from_bytes([7; 16]);
+
+fn letter(seq: u64) -> DeadLetter {
+    DeadLetter::new(ShardId::new(JOURNAL, 0), seq, std::time::UNIX_EPOCH, "never", vec![7; seq as usize % 40])
+}
+
+impl LetterWork {
+    fn new(seed: u64, without: Option<Guard>) -> Self {
+        let (disk, random) = (SimulatedDisk::new(seed), Rng::with_seed(seed));
+        let (must, may) = (BTreeSet::new(), BTreeSet::new());
+        Self { disk, letters: None, must, may, random, without, crash_points: 0 }
+    }
+
+    fn run(mut self) -> Result<u64, String> {
+        for _ in 0..STEPS {
+            let before = (self.must.clone(), self.may.clone());
+            self.step()?;
+            let mut moments = self.disk.moments();
+            let now = moments.pop();
+            // Until a call has answered it has promised nothing, and taken nothing out.
+            let after = (self.must.clone(), self.may.clone());
+            (self.must, self.may) = (&before.0 & &after.0, &before.1 | &after.1);
+            moments.iter().try_for_each(|moment| self.loses_nothing_at(moment))?;
+            (self.must, self.may) = after;
+            now.iter().try_for_each(|now| self.loses_nothing_at(now))?;
+        }
+        Ok(self.crash_points)
+    }
+
+    fn step(&mut self) -> Result<(), String> {
+        if self.random.u8(0..12) == 0 {
+            self.disk.expect(TROUBLES[self.random.usize(..TROUBLES.len())], self.random.u32(0..4));
+        }
+        let Some(mut letters) = self.letters.take() else { return self.open() };
+        let done = match self.random.u8(0..8) {
+            0..4 => self.put_aside(&mut letters),
+            4..7 => self.discard(&mut letters),
+            _ => return Ok(()),
+        };
+        if done.is_ok() {
+            self.letters = Some(letters);
+        }
+        Ok(())
+    }
+
+    fn discard(&mut self, letters: &mut Letters<Seen>) -> Result<(), Fault> {
+        let seq = self.random.u64(0..60);
+        self.must.remove(&seq);
+        letters.discard(JOURNAL, seq)?;
+        self.may.remove(&seq);
+        Ok(())
+    }
+
+    fn put_aside(&mut self, letters: &mut Letters<Seen>) -> Result<(), Fault> {
+        let seqs: Vec<u64> = (0..self.random.usize(1..4)).map(|_| self.random.u64(0..60)).collect();
+        self.may.extend(&seqs);
+        letters.put_aside(&seqs.iter().map(|seq| letter(*seq)).collect::<Vec<_>>())?;
+        self.must.extend(&seqs);
+        Ok(())
+    }
+
+    fn open(&mut self) -> Result<(), String> {
+        match Letters::open(Seen { disk: self.disk.clone(), without: self.without }, SEGMENT) {
+            Ok(letters) => {
+                self.must = self.is_kept_by(&letters)?;
+                self.may.clone_from(&self.must);
+                self.letters = Some(letters);
+                Ok(())
+            }
+            Err(Fault::Disk { .. }) => Ok(()),
+            Err(fault) => Err(fault.to_string()),
+        }
+    }
+
+    fn is_kept_by(&self, letters: &Letters<Seen>) -> Result<BTreeSet<u64>, String> {
+        let letters = letters.list(JOURNAL, None, usize::MAX);
+        if let Some(changed) = letters.iter().find(|found| **found != letter(found.seq())) {
+            return Err(format!("letter {} is not what was put aside", changed.seq()));
+        }
+        let found: BTreeSet<u64> = letters.iter().map(DeadLetter::seq).collect();
+        match found.is_superset(&self.must) && found.is_subset(&self.may) {
+            true => Ok(found),
+            false => Err(format!("{found:?}, and not between {:?} and {:?}", self.must, self.may)),
+        }
+    }
+
+    /// A power loss at `moment`; and one more while what is left is opened.
+    fn loses_nothing_at(&mut self, moment: &Moment) -> Result<(), String> {
+        let (found, _) = moment.power_loss(&mut self.random);
+        let open = |disk: &SimulatedDisk| {
+            let seen = Seen { disk: disk.clone(), without: self.without };
+            Letters::open(seen, SEGMENT).map_err(|fault| fault.to_string())
+        };
+        let kept = self.is_kept_by(&open(&found)?)?;
+        let moments = found.moments();
+        let Some(moment) = self.random.choice(&moments) else { return Ok(()) };
+        let (again, _) = moment.power_loss(&mut self.random);
+        let again = self.is_kept_by(&open(&again)?)?;
+        self.crash_points += 2;
+        if again == kept { Ok(()) } else { Err(format!("{kept:?} were found, and then {again:?}")) }
+    }
+}
+
+fn letter_crashes(without: Option<Guard>) -> Result<u64, String> {
+    let run =
+        |seed| LetterWork::new(seed, without).run().map_err(|broken| format!("workload {seed}: {broken}"));
+    (0..LETTER_WORKLOADS).map(run).sum()
+}
+
+#[test]
+fn no_dead_letter_is_lost_at_any_crash_point() {
+    let crash_points = letter_crashes(None).unwrap();
+    println!("{crash_points} crash points");
+    assert!(crash_points >= 20_000, "{crash_points}");
+}
+
+#[test]
+fn without_a_guard_a_dead_letter_is_lost() {
+    for guard in [Guard::DirectorySync, Guard::SyncBeforeAnswer] {
+        println!("without {guard:?}: {}", letter_crashes(Some(guard)).unwrap_err());
+    }
 }

@@ -15,8 +15,8 @@ use std::time::Duration;
 use larder::journal::fault::Fault;
 use larder::journal::files::Files;
 use larder::journal::group_commit::GroupCommit;
-use larder::journal::local_log::Log;
 use larder::journal::record::Record;
+use larder::journal::segments::Segments;
 
 const ROUNDS: usize = 20;
 const SEGMENT: u64 = 16 << 10;
@@ -35,7 +35,7 @@ fn no_acknowledged_record_is_lost_when_the_process_is_killed() {
     let (mut acknowledged, mut cut) = (0, 0);
     for round in 0..ROUNDS {
         acknowledged = append_and_be_killed(&directory, round).max(acknowledged);
-        let (log, records, recovered) = Log::open(Files::open(&directory).unwrap(), SEGMENT).unwrap();
+        let (log, records, recovered) = Segments::open(Files::open(&directory).unwrap(), SEGMENT).unwrap();
         cut += usize::from(recovered.cut > 0);
         assert!(records.len() as u64 >= acknowledged, "{} of {acknowledged} in round {round}", records.len());
         assert!((1..).zip(&records).all(|(due, record)| is_whole(due, record)), "in round {round}");
@@ -100,7 +100,7 @@ fn sequence_in(line: &str) -> Option<u64> {
 fn append_for_ever(directory: &Path) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
-        let (log, ..) = Log::open(Files::open(directory).unwrap(), SEGMENT).unwrap();
+        let (log, ..) = Segments::open(Files::open(directory).unwrap(), SEGMENT).unwrap();
         let log = GroupCommit::start(log).unwrap();
         // Not the macros: the test harness would catch what they print.
         let told = io::stdout();

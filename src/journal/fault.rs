@@ -27,6 +27,13 @@ pub enum Fault {
         /// How long one may be.
         most: usize,
     },
+    /// A dead letter is none that this version of larder reads. It is not passed over: the next opening would drop it.
+    Letter {
+        /// The number of its record.
+        sequence: u64,
+        /// The number of the format that it is of.
+        format: u8,
+    },
     /// The log was closed before the record was durable. It may have been written.
     Closed,
 }
@@ -52,6 +59,8 @@ pub enum Doing {
     Rename,
     /// To remove a file.
     Remove,
+    /// To note how far all is settled.
+    Mark,
     /// To start the thread that writes.
     Start,
 }
@@ -109,6 +118,10 @@ impl fmt::Display for Fault {
             Self::TooLong { bytes, most } => {
                 write!(f, "a record of {bytes} bytes is longer than {most} bytes")
             }
+            Self::Letter { sequence, format } => write!(
+                f,
+                "record {sequence} of the dead letters, of format {format}, is none that this version of larder reads"
+            ),
             Self::Closed => f.write_str("the log was closed before the record was durable"),
         }
     }
@@ -126,6 +139,7 @@ impl fmt::Display for Doing {
             Self::SyncDirectory => "syncing the log's directory",
             Self::Rename => "renaming a segment",
             Self::Remove => "removing a segment",
+            Self::Mark => "noting how far all is settled",
             Self::Start => "starting the log's thread",
         })
     }

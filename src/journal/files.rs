@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -17,6 +18,8 @@ const LOCK: &str = "lock";
 /// Only the owner: what is pending is as confidential as what is stored.
 const OWNERS_FILE: u32 = 0o600;
 const OWNERS_DIRECTORY: u32 = 0o700;
+/// Longer than it takes to look whether a log is open.
+const A_LOOK: Duration = Duration::from_millis(20);
 
 /// A directory that nobody else has open.
 #[derive(Debug)]
@@ -49,11 +52,8 @@ impl Files {
             Ok((File::open(path)?, lock))
         };
         let (directory, lock) = make().map_err(failed)?;
-        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { path: path.to_owned(), directory, current: None, _lock: lock }),
-            Err(Errno::WOULDBLOCK) => Err(Fault::InUse),
-            Err(error) => Err(failed(error.into())),
-        }
+        take(&lock)?;
+        Ok(Self { path: path.to_owned(), directory, current: None, _lock: lock })
     }
 
     /// One that is open is used on: only it is told of an earlier failure to write.
@@ -64,6 +64,42 @@ impl Files {
         };
         Ok(&mut self.current.insert((name.to_owned(), file)).1)
     }
+}
+
+/// Asks a second time: somebody may only have [looked](is_open).
+fn take(lock: &File) -> Result<(), Fault> {
+    let ask = || flock(lock, FlockOperation::NonBlockingLockExclusive);
+    let asked_again = || {
+        std::thread::sleep(A_LOOK);
+        ask()
+    };
+    match ask().or_else(|_| asked_again()) {
+        Ok(()) => Ok(()),
+        Err(Errno::WOULDBLOCK) => Err(Fault::InUse),
+        Err(error) => Err(Doing::Open.failed(&error.into())),
+    }
+}
+
+/// Whether somebody has the directory at `path` locked. This holds the lock for a moment itself, shared with others who
+/// look: the system has no other way to ask.
+pub(super) fn is_open(path: &Path) -> Result<bool, Fault> {
+    let failed = |error: io::Error| Doing::Open.failed(&error);
+    fs::metadata(path).map_err(failed)?;
+    let lock = match File::open(path.join(LOCK)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        lock => lock.map_err(failed)?,
+    };
+    match flock(&lock, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(false),
+        Err(Errno::WOULDBLOCK) => Ok(true),
+        Err(error) => Err(failed(error.into())),
+    }
+}
+
+/// The names of the files in the directory at `path`. One that is no text is no file of a log.
+pub(super) fn names(path: &Path) -> io::Result<Vec<String>> {
+    let names = fs::read_dir(path)?.map(|entry| Ok(entry?.file_name().into_string().ok()));
+    names.filter_map(Result::transpose).collect()
 }
 
 /// A directory's own name is in the one above, and as durable as that.
@@ -80,8 +116,7 @@ fn make_directory(path: &Path) -> io::Result<()> {
 
 impl Disk for Files {
     fn list(&self) -> io::Result<Vec<String>> {
-        let names = fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name().into_string().ok()));
-        names.filter_map(Result::transpose).collect()
+        names(&self.path)
     }
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
@@ -125,7 +160,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-    use crate::journal::local_log::Log;
+    use crate::journal::segments::Segments;
 
     /// A directory of a test's own, gone with it.
     struct Place(PathBuf);
@@ -156,7 +191,7 @@ mod tests {
     #[test]
     fn a_log_in_files_rolls_trims_and_is_found_again() {
         let place = Place::new("found-again");
-        let (mut log, records, _) = Log::open(Files::open(place.log()).unwrap(), 100).unwrap();
+        let (mut log, records, _) = Segments::open(Files::open(place.log()).unwrap(), 100).unwrap();
         assert!(records.is_empty());
         for turn in 0..10_u8 {
             assert_eq!(log.append(&[vec![turn; 20]]), Ok(u64::from(turn) + 1));
@@ -165,7 +200,7 @@ mod tests {
         log.trim(5).unwrap();
         let kept = log.len();
         drop(log);
-        let (mut log, records, recovered) = Log::open(Files::open(place.log()).unwrap(), 100).unwrap();
+        let (mut log, records, recovered) = Segments::open(Files::open(place.log()).unwrap(), 100).unwrap();
         assert_eq!((records.len() as u64, recovered.cut), (kept, 0));
         assert_eq!(records.last().map(|last| &last.payload[..]), Some(&[9; 20][..]));
         assert_eq!(log.append(&[b"on"]), Ok(11));
@@ -181,14 +216,29 @@ mod tests {
     }
 
     #[test]
+    fn a_look_tells_who_has_it_and_keeps_nobody_out() {
+        let place = Place::new("look");
+        assert!(matches!(is_open(&place.log()), Err(Fault::Disk { kind: io::ErrorKind::NotFound, .. })));
+        let open = Files::open(place.log()).unwrap();
+        assert_eq!((is_open(&place.log()), is_open(&place.log())), (Ok(true), Ok(true)));
+        drop(open);
+        assert_eq!(is_open(&place.log()), Ok(false));
+        Files::open(place.log()).unwrap();
+    }
+
+    #[test]
     fn nobody_but_the_owner_reads_it() {
         let place = Place::new("owner");
-        let opened = Log::open(Files::open(place.log()).unwrap(), 100).unwrap();
+        let (mut log, ..) = Segments::open(Files::open(place.log()).unwrap(), 100).unwrap();
+        log.append(&[[7; 60]; 3]).unwrap();
+        log.sync().unwrap();
+        log.mark(2).unwrap();
+        assert_eq!(fs::read_dir(place.log()).unwrap().count(), 5, "lock, three segments, mark");
         assert_eq!(mode(&place.log()), OWNERS_DIRECTORY);
         for file in fs::read_dir(place.log()).unwrap() {
             assert_eq!(mode(&file.unwrap().path()), OWNERS_FILE);
         }
-        drop(opened);
+        drop(log);
     }
 
     #[test]

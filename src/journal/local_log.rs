@@ -1,431 +1,341 @@
-//! A log in files: numbered records, appended in order and durable once synced.
-//!
-//! Records are kept in segments, files named after their first record. Only the newest is written to.
-//!
-//! - **A failed write or sync is final.** After it nobody knows what is on the disk, and the next sync may report success
-//!   without having written what the failed one could not (PostgreSQL, 2018). The log answers every later call with the
-//!   same fault; opening it anew finds out what is there.
-//! - **A new segment is made only when the one before is durable**, so a power loss tears none but the newest.
-//! - **A segment gets its name only when its bytes are durable**, so a segment with its name has a header.
-//! - **Opening writes the newest segment anew.** What a log reads back may so far be in the system's memory only, left there
-//!   by a process that was killed, or forgotten by a sync that failed. It would be handed out now, applied, and gone after
-//!   a power loss; its numbers would be given to other records, which would then be taken for applied.
-//! - **Segments are trimmed one by one**, each removal durable before the next, so that none comes back without its
-//!   successor.
+//! A journal in files of this machine.
 
-#![allow(clippy::exhaustive_structs, reason = "not part of the public interface")]
+use std::fmt;
+use std::marker::PhantomData;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use std::collections::VecDeque;
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 
-use super::disk::Disk;
-use super::fault::{Doing, Fault};
-use super::record::{Header, LONGEST, LogId, OVERHEAD, Record, encode, encode_header};
-use super::recovery::{self, Recovery, recover};
+use super::fault::Fault;
+use super::files::Files;
+use super::group_commit::{GroupCommit, NotAppended};
+use super::letters::{LONGEST_WRITE, Letters};
+use super::payload::{self, Payload};
+use super::record::Record;
+use super::seam::{Appending, Found, FoundWrite, Log, Opened, Opens, Progress};
+use super::segments::{Recovered, Segments};
+use crate::bounds::{Key, Value};
+use crate::codec::{Codec, Json};
+use crate::error::{BoxError, Error, ErrorKind, Outcome, Result};
+use crate::store::{Change, DeadLetter, JournalId, Seq};
+use crate::time::since_1970;
 
-/// The file in which a segment is written before it gets its name.
-const UNNAMED: &str = "segment.new";
-const SUFFIX: &str = ".segment";
-/// As many as the largest number has, so that names sort as numbers do.
-const DIGITS: usize = 20;
+/// The directory of the dead letters, in that of the log.
+pub(super) const LETTERS: &str = "dead-letters";
+
+const SEGMENT_BYTES: u64 = 64 << 20;
+const LEAST_SEGMENT: u64 = 4 << 10;
+/// The newest segment is written anew by every opening.
+const MOST_SEGMENT: u64 = 1 << 30;
+
+/// Pending writes wait in files of this machine, on Unix: they survive the process, and a loss of power.
+///
+/// A write is answered when its record is on stable storage: it is synced, together with those of all others who wrote
+/// meanwhile. How long that takes is the disk's affair, from a tenth of a millisecond to ten. Writes reach the store in the
+/// order in which they were accepted, all keys alike.
+///
+/// The directory belongs to one cache of one process at a time: a second one is refused. It is made for its owner only, and
+/// so are the files, for they hold keys and values. **It must be on a disk of this machine that keeps what it has synced**,
+/// and must outlive the process: in a container, a volume. Network file systems make other promises.
+///
+/// Building the cache opens the log. This reads all of it, writes the newest of its files anew and waits for the disk: it
+/// blocks the thread, for as long as it takes to read what was pending.
+///
+/// ```
+/// use larder::journal::LocalLog;
+///
+/// #[derive(Clone, serde::Serialize, serde::Deserialize)]
+/// struct Profile { name: String, languages: Vec<String> }
+///
+/// // What the service before this one wrote: `schema(0)`.
+/// #[derive(serde::Deserialize)]
+/// struct OldProfile { name: String, language: String }
+///
+/// let journal: LocalLog<u64, Profile> = LocalLog::at("/var/lib/profiles/journal").schema(1).upgrade(|schema, bytes| {
+///     let old: OldProfile = (schema == 0).then(|| serde_json::from_slice(bytes).ok())??;
+///     Some(Profile { name: old.name, languages: vec![old.language] })
+/// });
+/// # let _ = journal;
+/// ```
+///
+/// # What it cannot read
+///
+/// Pending writes may be older than the program that finds them. One is read in this order:
+///
+/// 1. with the codec, if it was written with this [`schema`](Self::schema) and by a codec of this id,
+/// 2. else, or if that fails, with [`upgrade`](Self::upgrade).
+///
+/// What can be read by neither is put aside as a dead letter, as it is in the log. Nothing is passed over.
+///
+/// # When the disk fails
+///
+/// A write or a sync that fails is final: what is on the disk is known to nobody then, and the next sync may lie about it.
+/// The log takes nothing more, every write is answered with [`ErrorKind::Journal`], and the cache has to be built anew.
+/// Of a write that was under way the [outcome](Error::outcome) is unknown; those that came later are surely not accepted.
+///
+/// Where the log is damaged, other than at its very end, opening refuses and names the file and the place: something that
+/// was accepted would be lost. [`inspect`](super::inspect) shows what is there.
+pub struct LocalLog<K, V, C = Json> {
+    path: PathBuf,
+    segment_bytes: u64,
+    form: Form<V, C>,
+    keys: PhantomData<fn(K) -> K>,
+}
+
+/// How values are written and read.
+struct Form<V, C> {
+    codec: C,
+    schema: u32,
+    upgrade: Option<Box<Upgrade<V>>>,
+}
+
+type Upgrade<V> = dyn Fn(u32, &[u8]) -> Option<V> + Send + Sync;
+
+impl<K, V> LocalLog<K, V> {
+    /// The log in the directory at `path`. If there is none it is made; the one above must be there. Keys and values are
+    /// written as JSON.
+    #[must_use]
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        let form = Form { codec: Json, schema: 0, upgrade: None };
+        Self { path: path.into(), segment_bytes: SEGMENT_BYTES, form, keys: PhantomData }
+    }
+}
+
+impl<K, V, C> LocalLog<K, V, C> {
+    /// Writes values with `codec`; keys stay JSON. Default: [`Json`].
+    #[must_use]
+    pub fn codec<D: Codec<V>>(self, codec: D) -> LocalLog<K, V, D> {
+        let Form { schema, upgrade, .. } = self.form;
+        let form = Form { codec, schema, upgrade };
+        LocalLog { path: self.path, segment_bytes: self.segment_bytes, form, keys: PhantomData }
+    }
+
+    /// How long a file becomes before the next is begun, from 4 KiB to 1 GiB. Files go as a whole, when all writes in them
+    /// are in the store. Default: 64 MiB.
+    #[must_use]
+    pub fn segment_bytes(self, bytes: u64) -> Self {
+        Self { segment_bytes: bytes, ..self }
+    }
+
+    /// The version of the type `V`, kept beside every value. Give a new one whenever old bytes would be read wrongly, or not
+    /// at all. Default: 0.
+    #[must_use]
+    pub fn schema(self, schema: u32) -> Self {
+        Self { form: Form { schema, ..self.form }, ..self }
+    }
+
+    /// Reads values of another schema, or of another codec: is given the schema and the bytes, and answers `None` for those
+    /// that it does not know.
+    #[must_use]
+    pub fn upgrade(self, upgrade: impl Fn(u32, &[u8]) -> Option<V> + Send + Sync + 'static) -> Self {
+        Self { form: Form { upgrade: Some(Box::new(upgrade)), ..self.form }, ..self }
+    }
+
+    fn check(&self) -> Result<()> {
+        if (LEAST_SEGMENT..=MOST_SEGMENT).contains(&self.segment_bytes) {
+            return Ok(());
+        }
+        let detail = format!("segment_bytes({}): must be from 4 KiB to 1 GiB", self.segment_bytes);
+        Err(Error::new(ErrorKind::Settings, detail))
+    }
+}
+
+impl<K, V, C> Opens<K, V> for LocalLog<K, V, C>
+where
+    K: Key + Serialize + DeserializeOwned,
+    V: Value,
+    C: Codec<V>,
+{
+    fn open(self) -> Result<Opened<K, V>> {
+        self.check()?;
+        let Self { path, segment_bytes, form, .. } = self;
+        let (log, records, recovered) = Files::open(&path)
+            .and_then(|files| Segments::open(files, segment_bytes))
+            .map_err(|fault| failed(&path, fault))?;
+        let letters = path.join(LETTERS);
+        let letters = Files::open(&letters)
+            .and_then(|files| Letters::open(files, segment_bytes))
+            .map_err(|fault| failed(&letters, fault))?;
+        let found = found(&form, &recovered, log.next(), records);
+        let log = GroupCommit::start(log).map_err(|fault| failed(&path, fault))?;
+        let letters = Arc::new(Mutex::new(Some(letters)));
+        let id = recovered.log;
+        let log = OpenLog { path: path.into(), id, log, letters, form };
+        Ok(Opened { id, shards: 1, log: Some(Arc::new(log)), found })
+    }
+}
+
+fn found<K: DeserializeOwned, V, C: Codec<V>>(
+    form: &Form<V, C>,
+    recovered: &Recovered,
+    next: Seq,
+    records: Vec<Record>,
+) -> Found<K, V> {
+    let found = |Record { sequence, payload }| FoundWrite {
+        seq: sequence,
+        change: form.read(&payload),
+        record: payload,
+    };
+    let writes = records.into_iter().map(found).collect();
+    Found { first: recovered.first, writes, next, settled: recovered.settled }
+}
+
+impl<V, C: Codec<V>> Form<V, C> {
+    fn write<K: Serialize>(&self, change: &Change<K, V>) -> Result<Vec<u8>, BoxError> {
+        let key = serde_json::to_vec(change.key())?;
+        let mut bytes = Vec::new();
+        let value = match change {
+            Change::Put(_, value) => {
+                self.codec.encode(value, &mut bytes)?;
+                Some(&bytes[..])
+            }
+            Change::Delete(_) => None,
+        };
+        let accepted = u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX);
+        let payload = Payload { codec: self.codec.id(), schema: self.schema, accepted, key: &key, value };
+        Ok(payload::encode(&payload))
+    }
+
+    /// What a record says, or why it cannot be read: not in the words of the codec, which may hold what it read.
+    fn read<K: DeserializeOwned>(&self, record: &[u8]) -> Result<Change<K, V>, String> {
+        let payload = payload::decode(record).map_err(|wrong| wrong.to_string())?;
+        let key = serde_json::from_slice(payload.key)
+            .map_err(|_| "the key is no JSON of the type that keys have now".to_owned())?;
+        match payload.value {
+            None => Ok(Change::Delete(key)),
+            Some(value) => {
+                let value = self.read_value(&payload, value).ok_or_else(|| self.why_not(&payload))?;
+                Ok(Change::Put(key, value))
+            }
+        }
+    }
+
+    fn read_value(&self, payload: &Payload<'_>, value: &[u8]) -> Option<V> {
+        let is_ours = (payload.schema, payload.codec) == (self.schema, self.codec.id());
+        let read = is_ours.then(|| self.codec.decode(value).ok()).flatten();
+        read.or_else(|| self.upgrade.as_ref()?(payload.schema, value))
+    }
+
+    fn why_not(&self, payload: &Payload<'_>) -> String {
+        let tried = if self.upgrade.is_some() {
+            "and the upgrade did not take it"
+        } else {
+            "and there is no upgrade"
+        };
+        format!(
+            "a value of schema {} and codec {} cannot be read as one of schema {} and codec {}, {tried}",
+            payload.schema,
+            payload.codec,
+            self.schema,
+            self.codec.id()
+        )
+    }
+}
 
 /// An open log.
-#[derive(Debug)]
-pub struct Log<D> {
-    disk: D,
-    id: LogId,
-    segment_bytes: u64,
-    /// All but the newest, the oldest first.
-    older: VecDeque<Segment>,
-    newest: Segment,
-    /// Records that are encoded and not yet written. Empty between calls.
-    unwritten: Vec<u8>,
-    /// The number of the record that is appended next.
-    next: u64,
-    /// Up to which record all are durable.
-    durable: u64,
-    poison: Option<Fault>,
+struct OpenLog<V, C> {
+    path: Arc<Path>,
+    id: JournalId,
+    log: GroupCommit,
+    /// None when it is closed. Used on the log's thread only, for it waits for the disk.
+    letters: Arc<Mutex<Option<Letters<Files>>>>,
+    form: Form<V, C>,
 }
 
-#[derive(Debug)]
-struct Segment {
-    first: u64,
-    bytes: u64,
+impl<V, C> OpenLog<V, C> {
+    async fn with_letters<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Letters<Files>) -> Result<T, Fault> + Send + 'static,
+    ) -> Result<T> {
+        let letters = Arc::clone(&self.letters);
+        let work = move || letters.lock().as_mut().map_or(Err(Fault::Closed), work);
+        let done = self.log.run(work).await.unwrap_or(Err(Fault::Closed));
+        done.map_err(|fault| failed(&self.path.join(LETTERS), fault))
+    }
 }
 
-/// What was found when a log was opened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recovered {
-    /// The log's id.
-    pub log: LogId,
-    /// Whether the log was made by this opening.
-    pub is_new: bool,
-    /// The number of the oldest record that is kept, or of the next one if none is. Whoever has applied fewer records than
-    /// come before it has lost the others.
-    pub first: u64,
-    /// How many bytes were cut off the end: records whose writing was interrupted.
-    pub cut: u64,
-}
-
-impl<D: Disk> Log<D> {
-    /// Opens the log on `disk`, or begins one there. All records that it answers with are durable. A segment is closed
-    /// when the next record would make it longer than `segment_bytes`.
-    ///
-    /// # Errors
-    ///
-    /// [`Fault::Corrupt`] where records are damaged or missing; nothing is changed then. [`Fault::Disk`] if the disk fails,
-    /// or has no room for the newest segment a second time.
-    pub fn open(mut disk: D, segment_bytes: u64) -> Result<(Self, Vec<Record>, Recovered), Fault> {
-        let segments = read_segments(&disk)?;
-        let Recovery { log, records, sound, cut, next } = recover(&segments).map_err(Fault::Corrupt)?;
-        let id = log.unwrap_or_else(LogId::fresh);
-        let mut older: VecDeque<Segment> = segments.iter().map(Segment::of).collect();
-        let newest = older.pop_back().map_or(next, |newest| newest.first);
-        let bytes = match segments.last() {
-            Some(newest) if sound > 0 => newest.bytes[..sound].to_vec(),
-            _ => encode_header(&Header { first: newest, log: id }),
-        };
-        remove_unnamed(&mut disk)?;
-        let newest = install(&mut disk, newest, &bytes)?;
-        let first = older.front().unwrap_or(&newest).first;
-        let recovered = Recovered { log: id, is_new: log.is_none(), first, cut: count(cut) };
-        let log = Self {
-            disk,
-            id,
-            segment_bytes,
-            older,
-            newest,
-            unwritten: Vec::new(),
-            next,
-            durable: next - 1,
-            poison: None,
-        };
-        Ok((log, records, recovered))
+#[async_trait]
+impl<K, V, C> Log<K, V> for OpenLog<V, C>
+where
+    K: Key + Serialize + DeserializeOwned,
+    V: Value,
+    C: Codec<V>,
+{
+    fn encode(&self, change: &Change<K, V>) -> Result<Vec<u8>> {
+        let refused = |detail| Error::new(ErrorKind::Journal, detail).with_outcome(Outcome::NotApplied);
+        let unwritten =
+            |source| refused("the key or the value cannot be written to the journal").with_source(source);
+        let record = self.form.write(change).map_err(unwritten)?;
+        if record.len() > LONGEST_WRITE {
+            let fault = Fault::TooLong { bytes: record.len(), most: LONGEST_WRITE };
+            return Err(failed(&self.path, fault).with_outcome(Outcome::NotApplied));
+        }
+        Ok(record)
     }
 
-    /// Appends a record for each of `payloads`, and answers with the number of the first. They are durable after the
-    /// next [`sync`](Self::sync), and may be before.
-    ///
-    /// # Errors
-    ///
-    /// [`Fault::TooLong`], and nothing is appended; or the fault that has ended this log.
-    pub fn append<P: AsRef<[u8]>>(&mut self, payloads: &[P]) -> Result<u64, Fault> {
-        if let Some(payload) = payloads.iter().find(|payload| payload.as_ref().len() > LONGEST) {
-            return Err(Fault::TooLong { bytes: payload.as_ref().len(), most: LONGEST });
-        }
-        self.attempt(|log| {
-            let first = log.next;
-            payloads.iter().try_for_each(|payload| log.add(payload.as_ref()))?;
-            log.write()?;
-            Ok(first)
+    fn decode(&self, record: &[u8]) -> Result<Change<K, V>, String> {
+        self.form.read(record)
+    }
+
+    fn append(&self, record: Vec<u8>) -> Appending {
+        let appended = self.log.append(record);
+        let path = Arc::clone(&self.path);
+        Box::pin(async move {
+            appended
+                .await
+                .map_err(|NotAppended { fault, outcome }| failed(&path, fault).with_outcome(outcome))
         })
     }
 
-    /// Makes all that was appended durable.
-    ///
-    /// # Errors
-    ///
-    /// The fault that has ended this log. What was not durable before may then be so or not.
-    pub fn sync(&mut self) -> Result<(), Fault> {
-        self.attempt(Self::make_durable)
+    fn watch(&self, hear: Box<dyn Fn(Progress) + Send + Sync>) {
+        let path = Arc::clone(&self.path);
+        self.log.watch(move |progress| {
+            hear(match progress {
+                Ok(durable) => Progress::Durable(durable),
+                Err(fault) => Progress::Failed(failed(&path, fault.clone())),
+            });
+        });
     }
 
-    /// Removes the segments that hold no record above `upto`; never the newest, which knows the log's id.
-    ///
-    /// # Errors
-    ///
-    /// The fault that has ended this log.
-    pub fn trim(&mut self, upto: u64) -> Result<(), Fault> {
-        self.attempt(|log| {
-            while log.last_of_oldest().is_some_and(|last| last <= upto) {
-                log.remove_oldest()?;
-            }
-            Ok(())
-        })
+    fn settle(&self, upto: Seq) {
+        self.log.settle(upto);
     }
 
-    /// The log's id.
-    pub fn id(&self) -> LogId {
-        self.id
+    async fn put_aside(&self, letters: &[DeadLetter]) -> Result<()> {
+        let letters = letters.to_vec();
+        self.with_letters(move |kept| kept.put_aside(&letters)).await
     }
 
-    /// Up to which record all are durable; 0 before the first.
-    pub fn durable(&self) -> u64 {
-        self.durable
+    async fn letters(&self, after: Option<Seq>, most: usize) -> Result<Vec<DeadLetter>> {
+        let journal = self.id;
+        self.with_letters(move |kept| Ok(kept.list(journal, after, most))).await
     }
 
-    /// How many records the log has.
-    pub fn len(&self) -> u64 {
-        self.next - self.older.front().unwrap_or(&self.newest).first
+    async fn discard(&self, seq: Seq) -> Result<bool> {
+        let journal = self.id;
+        self.with_letters(move |kept| kept.discard(journal, seq)).await
     }
 
-    /// Whether it has none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// How many bytes its segments have.
-    pub fn bytes(&self) -> u64 {
-        self.older.iter().map(|segment| segment.bytes).sum::<u64>() + self.newest.bytes
-    }
-
-    /// Does `work`, unless a fault has ended this log; a fault of `work` ends it.
-    fn attempt<T>(&mut self, work: impl FnOnce(&mut Self) -> Result<T, Fault>) -> Result<T, Fault> {
-        if let Some(fault) = &self.poison {
-            return Err(fault.clone());
-        }
-        work(self).inspect_err(|fault| self.poison = Some(fault.clone()))
-    }
-
-    fn add(&mut self, payload: &[u8]) -> Result<(), Fault> {
-        if !self.has_room_for(payload) {
-            self.write()?;
-            self.roll()?;
-        }
-        encode(self.next, payload, &mut self.unwritten);
-        self.next = self.next.saturating_add(1);
-        Ok(())
-    }
-
-    /// A segment takes its first record whatever its length.
-    fn has_room_for(&self, payload: &[u8]) -> bool {
-        let bytes = self.newest.bytes + count(self.unwritten.len());
-        self.next == self.newest.first || bytes + count(OVERHEAD + payload.len()) <= self.segment_bytes
-    }
-
-    fn write(&mut self) -> Result<(), Fault> {
-        if self.unwritten.is_empty() {
-            return Ok(());
-        }
-        let written = self.disk.append(&self.newest.name(), &self.unwritten);
-        written.map_err(|error| Doing::Append.failed(&error))?;
-        self.newest.bytes += count(self.unwritten.len());
-        self.unwritten.clear();
-        Ok(())
-    }
-
-    fn make_durable(&mut self) -> Result<(), Fault> {
-        if self.durable + 1 == self.next {
-            return Ok(());
-        }
-        self.disk.sync(&self.newest.name()).map_err(|error| Doing::Sync.failed(&error))?;
-        self.durable = self.next - 1;
-        Ok(())
-    }
-
-    /// Without the sync a power loss could keep the new segment and tear the one before.
-    fn roll(&mut self) -> Result<(), Fault> {
-        self.make_durable()?;
-        let header = encode_header(&Header { first: self.next, log: self.id });
-        let newest = install(&mut self.disk, self.next, &header)?;
-        self.older.push_back(std::mem::replace(&mut self.newest, newest));
-        Ok(())
-    }
-
-    fn last_of_oldest(&self) -> Option<u64> {
-        self.older.front()?;
-        let second = self.older.get(1).unwrap_or(&self.newest);
-        Some(second.first - 1)
-    }
-
-    fn remove_oldest(&mut self) -> Result<(), Fault> {
-        let Some(oldest) = self.older.front() else { return Ok(()) };
-        self.disk.remove(&oldest.name()).map_err(|error| Doing::Remove.failed(&error))?;
-        self.disk.sync_directory().map_err(|error| Doing::SyncDirectory.failed(&error))?;
-        self.older.pop_front();
-        Ok(())
+    async fn close(&self) {
+        let letters = Arc::clone(&self.letters);
+        // Before the log, whose lock is the one that another waits for.
+        self.log.run(move || drop(letters.lock().take())).await;
+        self.log.close().await;
     }
 }
 
-impl Segment {
-    fn of(segment: &recovery::Segment) -> Self {
-        Self { first: segment.first, bytes: count(segment.bytes.len()) }
-    }
-
-    fn name(&self) -> String {
-        name(self.first)
-    }
+/// The error of a fault, with the directory that it is about.
+pub(super) fn failed(path: &Path, fault: Fault) -> Error {
+    let detail = format!("the journal in {}: {fault}", path.display());
+    Error::new(ErrorKind::Journal, detail).with_source(fault)
 }
 
-/// Puts a segment with these `bytes` in its place, durably and as a whole or not at all.
-fn install<D: Disk>(disk: &mut D, first: u64, bytes: &[u8]) -> Result<Segment, Fault> {
-    disk.create(UNNAMED).map_err(|error| Doing::Create.failed(&error))?;
-    disk.append(UNNAMED, bytes).map_err(|error| Doing::Append.failed(&error))?;
-    disk.sync(UNNAMED).map_err(|error| Doing::Sync.failed(&error))?;
-    disk.rename(UNNAMED, &name(first)).map_err(|error| Doing::Rename.failed(&error))?;
-    disk.sync_directory().map_err(|error| Doing::SyncDirectory.failed(&error))?;
-    Ok(Segment { first, bytes: count(bytes.len()) })
-}
-
-/// What an installation left that was interrupted.
-fn remove_unnamed<D: Disk>(disk: &mut D) -> Result<(), Fault> {
-    if names(disk)?.iter().any(|name| name == UNNAMED) {
-        disk.remove(UNNAMED).map_err(|error| Doing::Remove.failed(&error))?;
-    }
-    Ok(())
-}
-
-fn read_segments<D: Disk>(disk: &D) -> Result<Vec<recovery::Segment>, Fault> {
-    let mut found: Vec<(u64, String)> =
-        names(disk)?.into_iter().filter_map(|name| Some((first_of(&name)?, name))).collect();
-    found.sort_unstable();
-    let read = |(first, name): (u64, String)| {
-        let bytes = disk.read(&name).map_err(|error| Doing::Read.failed(&error))?;
-        Ok(recovery::Segment { name, first, bytes })
-    };
-    found.into_iter().map(read).collect()
-}
-
-fn names<D: Disk>(disk: &D) -> Result<Vec<String>, Fault> {
-    disk.list().map_err(|error| Doing::List.failed(&error))
-}
-
-fn name(first: u64) -> String {
-    format!("{first:0DIGITS$}{SUFFIX}")
-}
-
-/// The first record of the segment with this name; none if it is no segment's. There is no record 0.
-fn first_of(segment: &str) -> Option<u64> {
-    let digits = segment.strip_suffix(SUFFIX)?;
-    let first = digits.parse().ok().filter(|first| *first > 0)?;
-    (name(first) == segment).then_some(first)
-}
-
-fn count(bytes: usize) -> u64 {
-    u64::try_from(bytes).unwrap_or(u64::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::journal::fault::{Corruption, Wrong};
-    use crate::journal::simulated::{SimulatedDisk, Trouble};
-
-    /// Takes three records of [`RECORD`].
-    const SEGMENT: u64 = 140;
-    const RECORD: [u8; 16] = [7; 16];
-
-    fn open(disk: &SimulatedDisk) -> (Log<SimulatedDisk>, Vec<Record>, Recovered) {
-        Log::open(disk.clone(), SEGMENT).unwrap()
-    }
-
-    fn segments(disk: &SimulatedDisk) -> Vec<u64> {
-        disk.list().unwrap().iter().filter_map(|name| first_of(name)).collect()
-    }
-
-    #[test]
-    fn a_new_log_is_empty() {
-        let (log, records, recovered) = open(&SimulatedDisk::new(1));
-        assert!(records.is_empty() && log.is_empty() && recovered.is_new);
-        assert_eq!((recovered.first, recovered.cut, log.durable()), (1, 0, 0));
-    }
-
-    #[test]
-    fn it_keeps_its_id_and_its_numbers() {
-        let disk = SimulatedDisk::new(1);
-        let (mut log, _, before) = open(&disk);
-        assert_eq!(
-            (log.append(&[b"a", b"b"]), log.append::<&[u8]>(&[]), log.append(&[b"c"])),
-            (Ok(1), Ok(3), Ok(3))
-        );
-        let (log, records, after) = open(&disk);
-        assert_eq!((after.log, after.is_new), (before.log, false));
-        assert_eq!(
-            (records.len(), log.len(), log.durable()),
-            (3, 3, 3),
-            "what opening answers with is durable"
-        );
-    }
-
-    #[test]
-    fn a_full_segment_is_followed_by_another() {
-        let disk = SimulatedDisk::new(1);
-        let (mut log, ..) = open(&disk);
-        log.append(&[RECORD; 7]).unwrap();
-        assert_eq!(segments(&disk), [1, 4, 7]);
-        assert_eq!(log.durable(), 6, "the ones before the newest are durable");
-        assert_eq!(log.bytes(), 3 * 40 + 7 * 32);
-    }
-
-    #[test]
-    fn a_record_longer_than_a_segment_has_one_of_its_own() {
-        let disk = SimulatedDisk::new(1);
-        let (mut log, ..) = open(&disk);
-        log.append(&[vec![1; 500], vec![2; 500], vec![3; 5]]).unwrap();
-        assert_eq!(segments(&disk), [1, 2, 3]);
-    }
-
-    #[test]
-    fn a_trim_takes_whole_segments_and_never_the_newest() {
-        let disk = SimulatedDisk::new(1);
-        let (mut log, ..) = open(&disk);
-        log.append(&[RECORD; 7]).unwrap();
-        for (upto, left) in [(2, &[1, 4, 7][..]), (3, &[4, 7]), (5, &[4, 7]), (9, &[7])] {
-            log.trim(upto).unwrap();
-            assert_eq!(segments(&disk), left, "trimmed up to {upto}");
-        }
-        assert_eq!((log.len(), open(&disk).2.first), (1, 7));
-    }
-
-    #[test]
-    fn a_record_that_is_too_long_ends_nothing() {
-        let (mut log, ..) = open(&SimulatedDisk::new(1));
-        let long = vec![0; LONGEST + 1];
-        let fault = Fault::TooLong { bytes: long.len(), most: LONGEST };
-        assert_eq!(log.append(&[&b"short"[..], &long]), Err(fault));
-        assert_eq!(log.append(&[b"short"]), Ok(1));
-    }
-
-    /// The next sync of the disk would report success.
-    #[test]
-    fn a_failed_sync_is_final() {
-        let disk = SimulatedDisk::new(1);
-        let (mut log, ..) = open(&disk);
-        log.append(&[RECORD]).unwrap();
-        disk.expect(Trouble::FailedSync, 0);
-        let fault = log.sync().unwrap_err();
-        assert!(matches!(fault, Fault::Disk { doing: Doing::Sync, code: Some(5), .. }), "{fault:?}");
-        assert_eq!((log.sync(), log.durable()), (Err(fault.clone()), 0));
-        assert_eq!((log.append(&[RECORD]), log.trim(0)), (Err(fault.clone()), Err(fault)));
-    }
-
-    #[test]
-    fn a_full_disk_ends_the_log_and_spoils_nothing() {
-        let disk = SimulatedDisk::new(1);
-        let (mut log, ..) = open(&disk);
-        log.append(&[RECORD; 2]).unwrap();
-        log.sync().unwrap();
-        disk.expect(Trouble::NoSpace, 0);
-        let fault = log.append(&[RECORD]).unwrap_err();
-        assert!(matches!(fault, Fault::Disk { kind: std::io::ErrorKind::StorageFull, .. }), "{fault:?}");
-        assert!(open(&disk).1.len() >= 2);
-    }
-
-    #[test]
-    fn damage_is_named_and_nothing_is_touched() {
-        let disk = SimulatedDisk::new(1);
-        let (mut log, ..) = open(&disk);
-        log.append(&[RECORD; 7]).unwrap();
-        let mut damaged = disk.clone();
-        damaged.remove(&name(4)).unwrap();
-        let before = disk.list().unwrap();
-        let fault = Log::open(disk.clone(), SEGMENT).unwrap_err();
-        let place = Corruption { segment: name(7), offset: 0, wrong: Wrong::Gap { due: 4, found: 7 } };
-        assert_eq!(fault, Fault::Corrupt(place));
-        assert_eq!(
-            fault.to_string(),
-            "the log is damaged in 00000000000000000007.segment at byte 0: record 4 is due, and record 7 is there"
-        );
-        assert_eq!(disk.list().unwrap(), before);
-    }
-
-    #[test]
-    fn names_sort_as_numbers_do_and_others_are_no_segments() {
-        assert!(name(9) < name(10) && name(10) < name(u64::MAX));
-        assert_eq!(first_of(&name(u64::MAX)), Some(u64::MAX));
-        for other in
-            ["lock", UNNAMED, "7.segment", "00000000000000000000.segment", "+0000000000000000007.segment"]
-        {
-            assert_eq!(first_of(other), None, "{other}");
-        }
+impl<K, V, C> fmt::Debug for LocalLog<K, V, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LocalLog").field("path", &self.path).finish_non_exhaustive()
     }
 }

@@ -1,4 +1,9 @@
 //! Where pending writes wait until they are in the store.
+//!
+//! | journal | what survives | |
+//! |---|---|---|
+//! | [`Volatile`] | nothing | the memory of this process |
+//! | `LocalLog` | the process, and the machine | files of this machine; feature `local-log`, on Unix |
 
 #[doc(hidden)]
 pub mod checksum;
@@ -11,18 +16,35 @@ pub mod fault;
 pub mod files;
 #[doc(hidden)]
 pub mod group_commit;
+#[cfg(all(feature = "local-log", unix))]
+mod inspection;
 #[doc(hidden)]
-pub mod local_log;
+pub mod letters;
+#[cfg(all(feature = "local-log", unix))]
+mod local_log;
+#[doc(hidden)]
+pub mod mark;
+#[doc(hidden)]
+pub mod payload;
+#[cfg(all(feature = "local-log", feature = "testing", unix))]
+#[doc(hidden)]
+pub mod raw;
 #[doc(hidden)]
 pub mod record;
 #[doc(hidden)]
 pub mod recovery;
 mod seam;
+#[doc(hidden)]
+pub mod segments;
 #[cfg(any(feature = "testing", test))]
 #[doc(hidden)]
 pub mod simulated;
 mod volatile;
 
+#[cfg(all(feature = "local-log", unix))]
+pub use inspection::{InspectedWrite, Inspection, WriteParts, inspect};
+#[cfg(all(feature = "local-log", unix))]
+pub use local_log::LocalLog;
 pub use seam::Journal;
-pub(crate) use seam::{Appending, Found, FoundWrite, Log, Opened, Progress};
+pub(crate) use seam::{Appending, Found, Log, Opened, Progress};
 pub use volatile::Volatile;

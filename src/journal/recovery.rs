@@ -7,12 +7,14 @@
 //! written, before that one: to cut there would drop records that somebody was promised. So would to go on behind it.
 //!
 //! In doubt it refuses. Two torn tails look like damage: one whose blocks reached the disk out of order, a hole before a
-//! valid record; and one of a record whose payload itself holds a record with a number that is due.
+//! valid record; and one of a record whose payload itself holds a record of this log with a number that is due. (One of
+//! another log is not taken for one: a record's checksum has the log's id in it.)
 
 #![allow(clippy::exhaustive_structs, reason = "not part of the public interface")]
 
 use super::fault::{Corruption, Wrong};
-use super::record::{HEADER, LogId, NoHeader, OVERHEAD, Record, claimed_sequence, decode, decode_header};
+use super::record::{HEADER, NoHeader, OVERHEAD, Record, claimed_sequence, decode, decode_header};
+use crate::store::JournalId;
 
 /// The bytes of a segment.
 #[derive(Clone, Debug)]
@@ -29,7 +31,7 @@ pub struct Segment {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Recovery {
     /// The log's id; none if nothing of the log has survived, or there never was one.
-    pub log: Option<LogId>,
+    pub log: Option<JournalId>,
     /// All records, in order.
     pub records: Vec<Record>,
     /// How many bytes of the newest segment are sound; none of them if its header is torn.
@@ -65,23 +67,23 @@ impl Recovery {
         if segment.first != self.next {
             return Err((0, Wrong::Gap { due: self.next, found: segment.first }));
         }
-        match self.read_header(segment) {
-            Ok(()) => {}
+        let log = match self.read_header(segment) {
+            Ok(log) => log,
             Err(Wrong::Header) if is_newest && self.can_do_without(bytes) => {
                 (self.sound, self.cut) = (0, bytes.len());
                 return Ok(());
             }
             Err(wrong) => return Err((0, wrong)),
-        }
-        let end = self.read_records(bytes)?;
-        if end < bytes.len() && !(is_newest && is_torn(bytes, end, self.next)) {
+        };
+        let end = self.read_records(log, bytes)?;
+        if end < bytes.len() && !(is_newest && is_torn(log, bytes, end, self.next)) {
             return Err((end, Wrong::Record));
         }
         (self.sound, self.cut) = (end, bytes.len() - end);
         Ok(())
     }
 
-    fn read_header(&mut self, segment: &Segment) -> Result<(), Wrong> {
+    fn read_header(&mut self, segment: &Segment) -> Result<JournalId, Wrong> {
         let header = decode_header(&segment.bytes).map_err(|error| match error {
             NoHeader::Invalid => Wrong::Header,
             NoHeader::Format(format) => Wrong::Format(format),
@@ -92,21 +94,23 @@ impl Recovery {
         if *self.log.get_or_insert(header.log) != header.log {
             return Err(Wrong::OtherLog);
         }
-        Ok(())
+        Ok(header.log)
     }
 
-    /// Whether a newest segment without a header may be dropped: it holds no record, and the log's id is known from
-    /// another segment, or no record was ever written under it. A log that has been trimmed to this one segment had an
-    /// id and records; under a new id they would be applied twice.
+    /// Whether a newest segment without a header may be dropped: it holds no record of the log, whose id is known from
+    /// another segment; or it is the first there ever was, and so short that it holds no record of any log. A log that has
+    /// been trimmed to this one segment had an id and records; under a new id they would be applied twice.
     fn can_do_without(&self, bytes: &[u8]) -> bool {
-        let known = self.log.is_some() || self.next == 1;
-        known && is_torn(bytes, 0, self.next)
+        match self.log {
+            Some(log) => is_torn(log, bytes, 0, self.next),
+            None => self.next == 1 && bytes.len() <= HEADER,
+        }
     }
 
     /// Reads records up to the first that is not valid, and says where that is.
-    fn read_records(&mut self, bytes: &[u8]) -> Result<usize, (usize, Wrong)> {
+    fn read_records(&mut self, log: JournalId, bytes: &[u8]) -> Result<usize, (usize, Wrong)> {
         let mut at = HEADER;
-        while let Some((sequence, payload)) = decode(&bytes[at..]) {
+        while let Some((sequence, payload)) = decode(log, &bytes[at..]) {
             if sequence != self.next {
                 return Err((at, Wrong::Gap { due: self.next, found: sequence }));
             }
@@ -119,15 +123,15 @@ impl Recovery {
     }
 }
 
-/// Whether no valid record of the log begins anywhere behind `end`, where record `due` was to begin. Its length cannot be
+/// Whether no valid record of `log` begins anywhere behind `end`, where record `due` was to begin. Its length cannot be
 /// trusted, so the next may begin at any byte.
-fn is_torn(bytes: &[u8], end: usize, due: u64) -> bool {
+fn is_torn(log: JournalId, bytes: &[u8], end: usize, due: u64) -> bool {
     // What can be in so few bytes. It spares nearly every place the checksum, without which this would take quadratic time.
     let most = due.saturating_add((bytes.len() / OVERHEAD) as u64);
     let begins = |at: &usize| {
         let rest = &bytes[*at..];
         claimed_sequence(rest).is_some_and(|sequence| (due..=most).contains(&sequence))
-            && decode(rest).is_some()
+            && decode(log, rest).is_some()
     };
     !(end..bytes.len()).any(|at| begins(&at))
 }
@@ -139,12 +143,13 @@ mod tests {
     use super::*;
     use crate::journal::record::{Header, encode, encode_header};
 
-    const LOG: LogId = LogId([1; 16]);
+    const LOG: JournalId = JournalId::from_bytes([1; 16]);
+    const OTHER: JournalId = JournalId::from_bytes([2; 16]);
 
-    fn segment_of(log: LogId, first: u64, payloads: &[&[u8]]) -> Segment {
+    fn segment_of(log: JournalId, first: u64, payloads: &[&[u8]]) -> Segment {
         let mut bytes = encode_header(&Header { first, log });
         for (sequence, payload) in (first..).zip(payloads) {
-            encode(sequence, payload, &mut bytes);
+            encode(log, sequence, payload, &mut bytes);
         }
         Segment { name: first.to_string(), first, bytes }
     }
@@ -216,6 +221,21 @@ mod tests {
         }
     }
 
+    /// A backup of another log as somebody's value, torn in the middle of being written.
+    #[test]
+    fn a_torn_tail_that_holds_a_record_of_another_log_is_cut() {
+        let torn = |held: JournalId| {
+            let mut payload = Vec::new();
+            encode(held, 7, b"held", &mut payload);
+            let mut segments = three();
+            encode(LOG, 6, &[&payload[..], b"and more"].concat(), &mut segments[2].bytes);
+            segments[2].bytes.pop();
+            recover(&segments).map(|found| found.records.len())
+        };
+        assert_eq!(torn(OTHER), Ok(5));
+        assert!(torn(LOG).is_err(), "of its own log it cannot be told from damage");
+    }
+
     #[test]
     fn a_torn_tail_of_an_older_segment_is_refused() {
         for torn in 1..RECORD {
@@ -242,7 +262,7 @@ mod tests {
     #[test]
     fn a_gap_within_a_segment_is_refused() {
         let mut segments = three();
-        encode(9, b"9999", &mut segments[2].bytes);
+        encode(LOG, 9, b"9999", &mut segments[2].bytes);
         let end = HEADER + 2 * RECORD;
         assert_eq!(refusal(&segments), refused_at(4, end, Wrong::Gap { due: 6, found: 9 }));
     }
@@ -250,7 +270,7 @@ mod tests {
     #[test]
     fn another_logs_segment_is_refused() {
         let mut segments = three();
-        segments[1] = segment_of(LogId([2; 16]), 3, &[b"3333"]);
+        segments[1] = segment_of(OTHER, 3, &[b"3333"]);
         assert_eq!(refusal(&segments), refused_at(3, 0, Wrong::OtherLog));
     }
 
@@ -277,6 +297,16 @@ mod tests {
         let mut new = segment(1, &[]);
         new.bytes.truncate(7);
         assert_eq!(recover(&[new]).unwrap().cut, 7);
+    }
+
+    /// Whose it is cannot be told any more, nor what is in it.
+    #[test]
+    fn a_damaged_header_of_the_only_segment_is_refused() {
+        for damaged in 0..HEADER {
+            let mut only = segment(1, &[b"1111"]);
+            only.bytes[damaged] ^= 1;
+            assert_eq!(refusal(&[only]), refused_at(1, 0, Wrong::Header));
+        }
     }
 
     /// It had an id, under which the store knows what has been applied.

@@ -99,6 +99,11 @@ impl SimulatedDisk {
         Self(Arc::new(Mutex::new(State { contents, history: Vec::new(), trouble: None, random })))
     }
 
+    /// What another process finds now, without a power loss. What it does is not seen here.
+    pub fn power_kept(&self) -> Self {
+        Self::with(self.0.lock().contents.clone(), 0)
+    }
+
     /// Has `trouble` happen at the first chance for it after `spared` others.
     pub fn expect(&self, trouble: Trouble, spared: u32) {
         self.0.lock().trouble = Some((trouble, spared));

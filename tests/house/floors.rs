@@ -35,6 +35,8 @@ pub(crate) type Neighbour = (&'static str, &'static str, &'static str);
 pub(crate) const NEIGHBOURS: &[Neighbour] = &[
     ("lifetime", "entry", "a lifetime dates the entries it is asked about"),
     ("tier", "codec", "a tier outside this process keeps keys and values as bytes"),
+    ("journal", "codec", "a journal that outlives the process keeps values as bytes"),
+    ("journal", "store", "what a journal keeps are the changes that a store is asked for"),
 ];
 
 /// One sentence for each breach of the floors in `sources`.

@@ -118,11 +118,18 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
             Ok(row) => row.filter(|row| row.epoch() == doubt.epoch).map(Claim::offset),
         };
         match row {
+            Some(offset) if offset == doubt.after => shard.failed(doubt.failure, self.now(), fastrand::f64()),
             Some(offset) if offset == doubt.upto => {
                 let letters = self.letters(shard, &doubt.work);
-                self.settle(shard, doubt.work.writes(), &letters).await;
+                let stored = shard.stored(&numbers(&letters));
+                self.settle(shard, stored, doubt.work.writes(), &letters).await;
             }
-            Some(offset) if offset == doubt.after => shard.failed(doubt.failure, self.now(), fastrand::f64()),
+            // An earlier try, of more writes or of fewer, was slower than the question what had become of it.
+            Some(offset) if offset > doubt.after && offset <= doubt.last => {
+                let writes = usize::try_from(offset - doubt.after).unwrap_or(usize::MAX);
+                let stored = shard.stored_upto(offset, &[]);
+                self.settle(shard, stored, writes, &[]).await;
+            }
             _ => self.give_up(shard, somebody_else()),
         }
     }
@@ -138,11 +145,15 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
             Err(error) => Given::Failed(StoreError::new(error).not_applied().transient()),
         };
         match given {
-            Given::Taken => self.settle(shard, writes, &letters).await,
+            Given::Taken => {
+                let stored = shard.stored(&numbers(&letters));
+                self.settle(shard, stored, writes, &letters).await;
+            }
             // Of an earlier try of the same work, or of somebody else: the row says it.
             Given::Refused => {}
             Given::Failed(error) if error.outcome() == Outcome::Applied => {
-                self.settle(shard, writes, &letters).await;
+                let stored = shard.stored(&numbers(&letters));
+                self.settle(shard, stored, writes, &letters).await;
             }
             Given::Failed(error) => self.failed(shard, writes, error),
         }
@@ -173,9 +184,13 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
     }
 
     /// The work is in the store or put aside.
-    async fn settle(&self, shard: &Arc<Shard<K, V>>, writes: usize, letters: &[DeadLetter]) {
-        let dead: Vec<Seq> = letters.iter().map(DeadLetter::seq).collect();
-        let (mut keys, upto) = shard.stored(&dead);
+    async fn settle(
+        &self,
+        shard: &Arc<Shard<K, V>>,
+        (mut keys, upto): (Vec<K>, Seq),
+        writes: usize,
+        letters: &[DeadLetter],
+    ) {
         if let Some(log) = &self.log {
             log.settle(upto);
         }
@@ -284,6 +299,10 @@ impl<K, V> Work<K, V> {
     fn writes(&self) -> usize {
         self.operations.iter().filter(|(_, what)| matches!(what, What::Change(_))).count()
     }
+}
+
+fn numbers(letters: &[DeadLetter]) -> Vec<Seq> {
+    letters.iter().map(DeadLetter::seq).collect()
 }
 
 /// Why a store's offset cannot be that of a journal which has forgotten all up to `forgotten`, and had `last` at the end.

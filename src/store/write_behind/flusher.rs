@@ -168,6 +168,12 @@ impl<O: Clone> Flusher<O> {
         Batch { after: self.settled, upto, operations, parked }
     }
 
+    /// The store turns out to have all up to `seq`: of the batch that is under way, or of an earlier try of another length.
+    pub fn stored_upto(&mut self, seq: Seq) -> Vec<Waiting<O>> {
+        self.flying = self.waiting.partition_point(|waiting| waiting.seq <= seq);
+        self.stored()
+    }
+
     /// The store has the batch: its operations.
     pub fn stored(&mut self) -> Vec<Waiting<O>> {
         let done: Vec<_> = self.waiting.drain(..self.flying.min(self.waiting.len())).collect();
@@ -445,7 +451,7 @@ mod tests {
     #[test]
     fn a_paced_flusher_leaves_the_store_time() {
         let mut flusher = Flusher::new(Rules { pace: Duration::from_millis(10), ..rules() }, 0);
-        (0..150).for_each(|operation| drop(flusher.accept(operation, at(0))));
+        (0..150).for_each(|operation| _ = flusher.accept(operation, at(0)));
         flusher.want_all();
         assert!(matches!(flusher.next(at(0)), Order::Store(Batch { upto: 100, .. })));
         flusher.stored();

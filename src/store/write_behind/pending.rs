@@ -169,6 +169,12 @@ impl<K: Clone + Eq + Hash, V: Clone> Pending<K, V> {
         self.leave(done)
     }
 
+    /// The store turns out to have all up to `seq`.
+    pub fn stored_upto(&mut self, seq: Seq) -> Vec<K> {
+        let done = self.flusher.stored_upto(seq);
+        self.leave(done)
+    }
+
     /// The store has had all up to `seq` from an earlier life of this journal.
     pub fn pass_over(&mut self, seq: Seq) -> Vec<K> {
         let passed = self.flusher.pass_over(seq);

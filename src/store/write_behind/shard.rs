@@ -118,6 +118,8 @@ pub(super) struct Doubt<K, V> {
     pub(super) epoch: u64,
     pub(super) after: Seq,
     pub(super) upto: Seq,
+    /// The number of the last write that the store can have.
+    pub(super) last: Seq,
     pub(super) failure: Failure,
     pub(super) work: Work<K, V>,
 }
@@ -371,13 +373,23 @@ impl<K: Key, V: Value> Shard<K, V> {
         let state = self.state.lock();
         let Standing::Owner(epoch) = state.claim else { return None };
         let work = state.pending.under_way()?;
-        Some(Doubt { epoch, after: work.after, upto: work.upto, failure: state.doubt, work })
+        let last = state.pending.accepted();
+        Some(Doubt { epoch, after: work.after, upto: work.upto, last, failure: state.doubt, work })
     }
 
     /// The work that was under way is in the store: the keys of which nothing newer waits, and up to where all is settled.
     pub(super) fn stored(&self, dead: &[Seq]) -> (Vec<K>, Seq) {
+        self.settle(dead, Pending::stored)
+    }
+
+    /// The same, where the store turned out to have all up to `upto`.
+    pub(super) fn stored_upto(&self, upto: Seq, dead: &[Seq]) -> (Vec<K>, Seq) {
+        self.settle(dead, |pending| pending.stored_upto(upto))
+    }
+
+    fn settle(&self, dead: &[Seq], stored: impl FnOnce(&mut Pending<K, V>) -> Vec<K>) -> (Vec<K>, Seq) {
         let mut state = self.state.lock();
-        let keys = state.pending.stored();
+        let keys = stored(&mut state.pending);
         state.decided();
         let upto = state.pending.settled();
         state.is_overdue = false;
