@@ -1,15 +1,27 @@
 //! What does write-behind gain over writing through, and what does it cost?
 //!
-//! Stores are real ones, with the same settings on both sides; what is compared runs in interleaved rounds.
+//! Stores are real ones, with the same settings on both sides: SQLite in a file, `synchronous = FULL`; PostgreSQL with
+//! `fsync` and `synchronous_commit` on, where it is installed. Rows are of 1 KiB, keys distinct and scattered. What is compared
+//! runs in turns, [`ROUNDS`] times, and the median of the ratios counts.
 
 mod support;
+
+#[path = "../tests/support/mod.rs"]
+mod servers;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use larder::journal::Volatile;
-use larder::{Change, Loader, Store, StoreError, WriteBehind};
+use futures_util::future::join_all;
+use larder::journal::{Journal, LocalLog, Volatile};
+use larder::sqlx::{Kind, PostgresStore, SqliteStore, Table};
+use larder::store::TransactionalStore;
+use larder::{AtLimit, Change, Loader, Store, StoreError, WriteBehind};
+use servers::postgres::Postgres;
+use servers::sqlite::Sqlite;
+use sqlx::postgres::PgPoolOptions;
+use sqlx::sqlite::{SqlitePoolOptions, SqliteSynchronous};
 use support::Case;
 use tokio::runtime::Runtime;
 
@@ -52,6 +64,203 @@ fn main() {
         return;
     }
     enqueue(&runtime);
+    let many = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime starts");
+    many.block_on(async {
+        if let Some(server) = Postgres::start_with_or_skip("benches/write_behind.rs", &DURABLE).await {
+            postgres(&server).await;
+        }
+        sqlite().await;
+        stopped().await;
+    });
+}
+
+/// As a service has it.
+const DURABLE: [&str; 2] = ["fsync=on", "shared_buffers=512MB"];
+const ROUNDS: usize = 7;
+/// Rows of one write-behind run.
+const ROWS: u64 = 20_000;
+/// Rows of one run that writes them one by one.
+const FEW: u64 = 500;
+const WRITERS: u64 = 64;
+const BATCH: usize = 500;
+
+type Rows = Arc<dyn TransactionalStore<u64, String>>;
+
+async fn postgres(server: &Postgres) {
+    let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(server.options());
+    let create = "CREATE TABLE posts (id BIGINT PRIMARY KEY, body TEXT NOT NULL)";
+    sqlx::query(create).execute(&pool).await.expect("a table");
+    let rows = PostgresStore::new(pool.clone(), table().postgres().expect("names"));
+    rows.migrate().await.expect("larder's own tables");
+    let one: Rows = Arc::new(rows);
+    // Write-behind reads and writes by one connection, as its rival does.
+    compare("PostgreSQL", &one).await;
+}
+
+async fn sqlite() {
+    let database = Sqlite::make();
+    let options = database.options().synchronous(SqliteSynchronous::Full);
+    let pool = SqlitePoolOptions::new().max_connections(1).connect_lazy_with(options);
+    let create = "CREATE TABLE posts (id INTEGER PRIMARY KEY, body TEXT NOT NULL)";
+    sqlx::query(create).execute(&pool).await.expect("a table");
+    let rows = SqliteStore::new(pool, table().sqlite().expect("names"));
+    rows.migrate().await.expect("larder's own tables");
+    compare("SQLite", &(Arc::new(rows) as Rows)).await;
+}
+
+fn table() -> Table {
+    Table::new("posts").key("id", Kind::Int).column("body", Kind::Text)
+}
+
+/// Rows a second, in turns.
+async fn compare(database: &str, rows: &Rows) {
+    let mut rates: Vec<[f64; 6]> = Vec::new();
+    for round in 0..ROUNDS as u64 {
+        rates.push([
+            rate(FEW, through(rows, 1, FEW, round)).await,
+            rate(FEW * 4, through(rows, WRITERS, FEW * 4, round)).await,
+            rate(ROWS, bare(rows, round)).await,
+            rate(ROWS, behind(rows, Volatile::new(), 1, round)).await,
+            rate(ROWS, behind(rows, log(), 1, round)).await,
+            rate(ROWS, behind(rows, log(), WRITERS, round)).await,
+        ]);
+    }
+    let median = |at: usize| support::part(&support::sorted(rates.iter().map(|rates| rates[at])), 5);
+    let ratio = |at: usize, base: usize| {
+        support::part(&support::sorted(rates.iter().map(|rates| rates[at] / rates[base])), 5)
+    };
+    println!("\n{database:<44} {:>10}   ratio, median of {ROUNDS} rounds, to", "rows/s");
+    let names = [
+        "one writer, one row each commit",
+        "64 writers, the same, one connection",
+        "a loop of batches of 500, nothing else",
+        "write-behind, volatile, one writer",
+        "write-behind, local log, one writer",
+        "write-behind, local log, 64 writers",
+    ];
+    for (at, name) in names.iter().enumerate() {
+        println!(
+            "{name:<44} {:>10.0}   {:>6.2} one writer   {:>6.2} 64 writers   {:>6.2} the loop",
+            median(at),
+            ratio(at, 0),
+            ratio(at, 1),
+            ratio(at, 2)
+        );
+    }
+}
+
+async fn rate(rows: u64, run: impl Future<Output = Duration>) -> f64 {
+    rows as f64 / run.await.as_secs_f64()
+}
+
+/// Scattered and distinct within a round; the value differs from that of every other round.
+fn row(n: u64, round: u64) -> (u64, String) {
+    (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) % 1_000_003, format!("{round:>8}{n:>8}{}", "x".repeat(1_000)))
+}
+
+async fn through(rows: &Rows, writers: u64, total: u64, round: u64) -> Duration {
+    let start = Instant::now();
+    let writers = (0..writers).map(|writer| {
+        let rows = Arc::clone(rows);
+        tokio::spawn(async move {
+            for n in (writer..total).step_by(writers as usize) {
+                let (key, value) = row(n, round);
+                rows.save(&key, &value).await.expect("saved");
+            }
+        })
+    });
+    join_all(writers).await.into_iter().for_each(|writer| writer.expect("no panic"));
+    start.elapsed()
+}
+
+async fn bare(rows: &Rows, round: u64) -> Duration {
+    let start = Instant::now();
+    for first in (0..ROWS).step_by(BATCH) {
+        let mut batch: Vec<_> = (first..first + BATCH as u64).map(|n| row(n, round)).collect();
+        batch.sort();
+        let batch: Vec<_> = batch.into_iter().map(|(key, value)| Change::Put(key, value)).collect();
+        rows.apply(&batch).await.expect("applied");
+    }
+    start.elapsed()
+}
+
+async fn behind(rows: &Rows, journal: impl Journal<u64, String>, writers: u64, round: u64) -> Duration {
+    let behind = larder::write_behind(Arc::clone(rows))
+        .exactly_once()
+        .journal(journal)
+        .batch(BATCH)
+        .max_pending(5_000)
+        .at_limit(AtLimit::Block(HOUR))
+        .store()
+        .expect("complete");
+    let start = Instant::now();
+    let writing = (0..writers).map(|writer| {
+        let behind = behind.clone();
+        tokio::spawn(async move {
+            for n in (writer..ROWS).step_by(writers as usize) {
+                let (key, value) = row(n, round);
+                behind.save(&key, &value).await.expect("room");
+            }
+        })
+    });
+    join_all(writing).await.into_iter().for_each(|writer| writer.expect("no panic"));
+    behind.flush().await.expect("it takes everything");
+    let took = start.elapsed();
+    let left = behind.close(HOUR).await.expect("a runtime");
+    assert!(left.writes.is_empty());
+    took
+}
+
+/// A log of its own, in a folder that stays until the program ends.
+fn log() -> LocalLog<u64, String> {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let n = NEXT.fetch_add(1, Ordering::Relaxed);
+    let path =
+        std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("log-{}-{n}", std::process::id()));
+    LocalLog::at(path)
+}
+
+/// What memory a store that takes nothing costs.
+async fn stopped() {
+    struct Stopped;
+    #[async_trait]
+    impl Loader<u64, String> for Stopped {
+        async fn load(&self, _key: &u64) -> Result<Option<String>, StoreError> {
+            Ok(None)
+        }
+    }
+    #[async_trait]
+    impl Store<u64, String> for Stopped {
+        async fn save(&self, _key: &u64, _value: &String) -> Result<larder::Saved<String>, StoreError> {
+            Err(StoreError::new("stopped").transient())
+        }
+
+        async fn delete(&self, _key: &u64) -> Result<(), StoreError> {
+            Err(StoreError::new("stopped").transient())
+        }
+    }
+    let behind = larder::write_behind(Stopped)
+        .journal(Volatile::new())
+        .max_pending(20_000)
+        .at_limit(AtLimit::Reject)
+        .store()
+        .expect("complete");
+    println!("\na store that takes nothing, room for 20,000 writes of 1 KiB");
+    for offered in [0_u64, 20_000, 200_000, 1_000_000] {
+        for n in 0..offered {
+            let (key, value) = row(n, 0);
+            _ = behind.save(&key, &value).await;
+        }
+        println!("{offered:>9} offered: {:>6} wait, {:>4} MiB resident", behind.backlog().writes, resident());
+    }
+}
+
+/// Mebibytes of this process in memory.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 = status.split(' ').nth(1).and_then(|pages| pages.parse().ok()).unwrap_or_default();
+    pages * 4 / 1024
 }
 
 /// How long it takes until a write waits. Bringing it to the store comes in between, and is not counted.

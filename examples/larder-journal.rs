@@ -1,13 +1,18 @@
-//! Looks into a `LocalLog`, of a service that runs or of one that is dead, and changes nothing.
+//! Looks into a `LocalLog`, of a service that runs or of one that is dead; and writes what a dead one has left.
 //!
 //! `cargo run --example larder-journal` prints:
 //!
 //! ```text
-//! Looks into the journal of a larder cache, and changes nothing.
+//! Looks into the journal of a larder cache, or finishes what it has left.
 //!
 //! Usage: larder-journal list DIR [--values] [--json]      the writes that wait, or did until they were forgotten
 //!        larder-journal letters DIR [--values] [--json]   the writes that were put aside
 //!        larder-journal check DIR                         whether all of it can be read
+//!        larder-journal replay DIR --sqlite FILE [--table NAME]
+//!                                                         writes what waits to a table (key, value) of JSON
+//!
+//! All but `replay` change nothing, and can be asked of a service that runs. A service that is started again writes
+//! what waits by itself: `replay` is for one that is not.
 //!
 //!   --values  show values too, not only keys
 //!   --json    one JSON object for each line
@@ -40,6 +45,17 @@ fn main() -> ExitCode {
     }
 }
 
+#[cfg(all(unix, feature = "sqlite"))]
+#[path = "larder-journal/replay.rs"]
+mod replay;
+
+#[cfg(all(unix, not(feature = "sqlite")))]
+mod replay {
+    pub(crate) fn run(_: &str, _: &str, _: &str) -> Result<std::process::ExitCode, String> {
+        Err("built without SQLite: cargo run --example larder-journal --features local-log,sqlite".to_owned())
+    }
+}
+
 #[cfg(not(unix))]
 mod tool {
     pub(crate) fn run(_: &[String]) -> Result<std::process::ExitCode, String> {
@@ -59,6 +75,18 @@ mod tool {
         ["number", "kind", "accepted", "schema", "codec", "bytes", "note", "key", "value"];
 
     pub(crate) fn run(arguments: &[String]) -> Result<ExitCode, String> {
+        let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        match words[..] {
+            ["replay", directory, "--sqlite", file] => super::replay::run(directory, file, "replayed"),
+            ["replay", directory, "--sqlite", file, "--table", table] => {
+                super::replay::run(directory, file, table)
+            }
+            ["replay", ..] => Err("replay wants a directory and `--sqlite FILE`".to_owned()),
+            _ => look(arguments),
+        }
+    }
+
+    fn look(arguments: &[String]) -> Result<ExitCode, String> {
         let (options, words): (Vec<&str>, Vec<&str>) =
             arguments.iter().map(String::as_str).partition(|argument| argument.starts_with("--"));
         if let Some(unknown) = options.iter().find(|option| !["--values", "--json"].contains(option)) {

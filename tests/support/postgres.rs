@@ -26,6 +26,8 @@ const USER: &str = "postgres";
 /// Listens on 127.0.0.1, keeps its files in a folder of its own, and is killed when dropped.
 pub struct Postgres {
     programs: PathBuf,
+    /// Settings beside the usual ones.
+    settings: &'static [&'static str],
     port: u16,
     // Before the folder, as it is to be dead when that is removed.
     running: Mutex<Option<Running>>,
@@ -36,8 +38,13 @@ impl Postgres {
     /// A server, unless PostgreSQL is missing: then a line says that `test` was skipped, or a panic if
     /// LARDER_REQUIRE_ALL=1.
     pub async fn start_or_skip(test: &str) -> Option<Self> {
+        Self::start_with_or_skip(test, &[]).await
+    }
+
+    /// The same with settings of its own, such as `fsync=on`: the usual ones survive a kill, and no power loss.
+    pub async fn start_with_or_skip(test: &str, settings: &'static [&'static str]) -> Option<Self> {
         if let Some(programs) = programs() {
-            return Some(Self::start(programs).await);
+            return Some(Self::start(programs, settings).await);
         }
         assert!(
             std::env::var_os("LARDER_REQUIRE_ALL").is_none_or(|value| value != "1"),
@@ -47,10 +54,10 @@ impl Postgres {
         None
     }
 
-    async fn start(programs: PathBuf) -> Self {
+    async fn start(programs: PathBuf, settings: &'static [&'static str]) -> Self {
         let folder = Folder::make("postgres");
         own(folder.path());
-        let server = Self { programs, port: free_port(), running: Mutex::default(), folder };
+        let server = Self { programs, settings, port: free_port(), running: Mutex::default(), folder };
         let (program, data) = (server.programs.join("initdb"), server.data());
         let mut initdb = unprivileged(&program);
         initdb.args(["-A", "trust", "-N", "-E", "UTF8", "--locale=C", "-U", "larder", "-D"]).arg(&data);
@@ -81,6 +88,7 @@ impl Postgres {
         for setting in ["fsync=off", "max_connections=40", "shared_buffers=16MB", "max_wal_senders=0"] {
             command.args(["-c", setting]);
         }
+        self.settings.iter().for_each(|setting| _ = command.args(["-c", setting]));
         let process = command.stdin(Stdio::null()).stdout(log).stderr(errors).spawn();
         Running(process.expect("postgres starts"))
     }
