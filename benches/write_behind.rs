@@ -10,6 +10,7 @@ mod support;
 mod servers;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -82,7 +83,7 @@ const ROWS: u64 = 20_000;
 /// Rows of one run that writes them one by one.
 const FEW: u64 = 500;
 const WRITERS: u64 = 64;
-const BATCH: usize = 500;
+const BATCH: usize = 1_000;
 
 type Rows = Arc<dyn TransactionalStore<u64, String>>;
 
@@ -114,15 +115,16 @@ fn table() -> Table {
 
 /// Rows a second, in turns.
 async fn compare(database: &str, rows: &Rows) {
+    bare(rows).await;
     let mut rates: Vec<[f64; 6]> = Vec::new();
-    for round in 0..ROUNDS as u64 {
+    for _ in 0..ROUNDS {
         rates.push([
-            rate(FEW, through(rows, 1, FEW, round)).await,
-            rate(FEW * 4, through(rows, WRITERS, FEW * 4, round)).await,
-            rate(ROWS, bare(rows, round)).await,
-            rate(ROWS, behind(rows, Volatile::new(), 1, round)).await,
-            rate(ROWS, behind(rows, log(), 1, round)).await,
-            rate(ROWS, behind(rows, log(), WRITERS, round)).await,
+            rate(FEW, through(rows, 1, FEW)).await,
+            rate(FEW * 4, through(rows, WRITERS, FEW * 4)).await,
+            rate(ROWS, bare(rows)).await,
+            rate(ROWS, behind(rows, Volatile::new(), 1)).await,
+            rate(ROWS, behind(rows, log(), 1)).await,
+            rate(ROWS, behind(rows, log(), WRITERS)).await,
         ]);
     }
     let median = |at: usize| support::part(&support::sorted(rates.iter().map(|rates| rates[at])), 5);
@@ -133,7 +135,7 @@ async fn compare(database: &str, rows: &Rows) {
     let names = [
         "one writer, one row each commit",
         "64 writers, the same, one connection",
-        "a loop of batches of 500, nothing else",
+        "a loop of batches of 1,000, nothing else",
         "write-behind, volatile, one writer",
         "write-behind, local log, one writer",
         "write-behind, local log, 64 writers",
@@ -153,18 +155,25 @@ async fn rate(rows: u64, run: impl Future<Output = Duration>) -> f64 {
     rows as f64 / run.await.as_secs_f64()
 }
 
-/// Scattered and distinct within a round; the value differs from that of every other round.
-fn row(n: u64, round: u64) -> (u64, String) {
-    (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) % 1_000_003, format!("{round:>8}{n:>8}{}", "x".repeat(1_000)))
+/// Scattered over [`ROWS`] rows that are there, and distinct within a run. The value differs from that of every other run:
+/// SQLite does not write what is there already.
+fn row(n: u64, run: u64) -> (u64, String) {
+    (n * 7_919 % 20_011, format!("{run:>8}{n:>8}{}", "x".repeat(1_000)))
 }
 
-async fn through(rows: &Rows, writers: u64, total: u64, round: u64) -> Duration {
-    let start = Instant::now();
+/// A number that no other run has.
+fn run() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+async fn through(rows: &Rows, writers: u64, total: u64) -> Duration {
+    let (run, start) = (run(), Instant::now());
     let writers = (0..writers).map(|writer| {
         let rows = Arc::clone(rows);
         tokio::spawn(async move {
             for n in (writer..total).step_by(writers as usize) {
-                let (key, value) = row(n, round);
+                let (key, value) = row(n, run);
                 rows.save(&key, &value).await.expect("saved");
             }
         })
@@ -173,10 +182,10 @@ async fn through(rows: &Rows, writers: u64, total: u64, round: u64) -> Duration 
     start.elapsed()
 }
 
-async fn bare(rows: &Rows, round: u64) -> Duration {
-    let start = Instant::now();
+async fn bare(rows: &Rows) -> Duration {
+    let (run, start) = (run(), Instant::now());
     for first in (0..ROWS).step_by(BATCH) {
-        let mut batch: Vec<_> = (first..first + BATCH as u64).map(|n| row(n, round)).collect();
+        let mut batch: Vec<_> = (first..first + BATCH as u64).map(|n| row(n, run)).collect();
         batch.sort();
         let batch: Vec<_> = batch.into_iter().map(|(key, value)| Change::Put(key, value)).collect();
         rows.apply(&batch).await.expect("applied");
@@ -184,7 +193,8 @@ async fn bare(rows: &Rows, round: u64) -> Duration {
     start.elapsed()
 }
 
-async fn behind(rows: &Rows, journal: impl Journal<u64, String>, writers: u64, round: u64) -> Duration {
+async fn behind(rows: &Rows, journal: impl Journal<u64, String>, writers: u64) -> Duration {
+    let run = run();
     let behind = larder::write_behind(Arc::clone(rows))
         .exactly_once()
         .journal(journal)
@@ -198,7 +208,7 @@ async fn behind(rows: &Rows, journal: impl Journal<u64, String>, writers: u64, r
         let behind = behind.clone();
         tokio::spawn(async move {
             for n in (writer..ROWS).step_by(writers as usize) {
-                let (key, value) = row(n, round);
+                let (key, value) = row(n, run);
                 behind.save(&key, &value).await.expect("room");
             }
         })
@@ -213,7 +223,6 @@ async fn behind(rows: &Rows, journal: impl Journal<u64, String>, writers: u64, r
 
 /// A log of its own, in a folder that stays until the program ends.
 fn log() -> LocalLog<u64, String> {
-    use std::sync::atomic::{AtomicU64, Ordering};
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let n = NEXT.fetch_add(1, Ordering::Relaxed);
     let path =

@@ -45,6 +45,10 @@ fn main() -> ExitCode {
     }
 }
 
+#[cfg(unix)]
+#[path = "larder-journal/shown.rs"]
+mod shown;
+
 #[cfg(all(unix, feature = "sqlite"))]
 #[path = "larder-journal/replay.rs"]
 mod replay;
@@ -66,10 +70,11 @@ mod tool {
 #[cfg(unix)]
 mod tool {
     use std::process::ExitCode;
-    use std::time::{SystemTime, UNIX_EPOCH};
 
     use larder::journal::{Inspection, WriteParts, inspect};
     use serde_json::{Value, json};
+
+    use super::shown::{harmless, text, utc};
 
     const COLUMNS: [&str; 9] =
         ["number", "kind", "accepted", "schema", "codec", "bytes", "note", "key", "value"];
@@ -180,30 +185,5 @@ mod tool {
                 columns.iter().map(|column| format!("{:1$}", column[at], width(column))).collect();
             println!("{}", cells.join("  ").trim_end());
         }
-    }
-
-    /// What moves the cursor is written out.
-    fn harmless(letter: char) -> Vec<char> {
-        if letter.is_control() { letter.escape_default().collect() } else { vec![letter] }
-    }
-
-    /// Bytes that are no text are shown as numbers. JSON is text.
-    fn text(bytes: &[u8]) -> String {
-        let numbers = || bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        std::str::from_utf8(bytes).map_or_else(|_| format!("0x{}", numbers()), str::to_owned)
-    }
-
-    /// The day by Howard Hinnant's `civil_from_days`.
-    fn utc(time: SystemTime) -> String {
-        let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let (day, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
-        let (era, of_era) = (day / 146_097, day % 146_097);
-        let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-        let of_year = of_era - (365 * year + year / 4 - year / 100);
-        let month = (5 * of_year + 2) / 153;
-        let day = of_year - (153 * month + 2) / 5 + 1;
-        let (month, later) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-        let (year, hour, minute) = (era * 400 + year + later, second / 3_600, second / 60 % 60);
-        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}Z", second % 60)
     }
 }

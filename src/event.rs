@@ -195,7 +195,7 @@ pub struct Stats {
     pub refresh_failures: u64,
     /// Loaded answers that were not kept, because a write came between.
     pub fills_refused: u64,
-    /// Writes that the store has.
+    /// Writes that the store has, or the journal in front of it.
     pub writes: u64,
     /// Writes that failed, those in doubt included.
     pub write_failures: u64,
@@ -243,6 +243,10 @@ pub struct Stats {
     pub overdue: u64,
     /// Writes that found no room to wait in.
     pub at_limit: u64,
+    /// Writes that were found in the journal, left there by an earlier process.
+    pub recovered: u64,
+    /// Times that the journal failed, or turned out not to fit the store.
+    pub journal_failures: u64,
     /// Writes that wait now.
     pub pending: u64,
     /// Their bytes.
@@ -335,9 +339,11 @@ enum Counter {
     DeadLetters,
     Overdue,
     AtLimit,
+    Recovered,
+    JournalFailures,
 }
 
-const COUNTERS: usize = Counter::AtLimit as usize + 1;
+const COUNTERS: usize = Counter::JournalFailures as usize + 1;
 const SHARDS: usize = 64;
 
 /// Counters in shards, each on cache lines of its own: two cores that count hits do not pass a line to and fro.
@@ -398,7 +404,9 @@ impl Counters {
             Event::PutAside { .. } => self.add(Counter::DeadLetters, 1),
             Event::Overdue { .. } => self.add(Counter::Overdue, 1),
             Event::AtLimit => self.add(Counter::AtLimit, 1),
-            Event::Recovered { .. } | Event::JournalFailed { .. } | Event::Unwritten { .. } => {}
+            Event::Recovered { writes } => self.add(Counter::Recovered, *writes as u64),
+            Event::JournalFailed { .. } => self.add(Counter::JournalFailures, 1),
+            Event::Unwritten { .. } => {}
         }
     }
 
@@ -451,6 +459,8 @@ impl Counters {
             dead_letters: sum(Counter::DeadLetters),
             overdue: sum(Counter::Overdue),
             at_limit: sum(Counter::AtLimit),
+            recovered: sum(Counter::Recovered),
+            journal_failures: sum(Counter::JournalFailures),
             ..Stats::default()
         }
     }

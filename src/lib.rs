@@ -74,6 +74,7 @@
 
 pub mod bounds;
 mod cache;
+mod change;
 #[cfg(any(feature = "redis", feature = "local-log"))]
 pub mod codec;
 mod consistency;

@@ -125,7 +125,6 @@ pub(crate) fn micros() -> i64 {
 }
 
 /// How long ago 1970 began, by the clock on the wall: for records that somebody reads later, and never to decide anything.
-#[cfg(all(feature = "local-log", unix))]
 pub(crate) fn since_1970() -> Duration {
     std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default()
 }

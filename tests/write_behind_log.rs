@@ -99,7 +99,7 @@ async fn closing_frees_the_log_and_keeps_what_is_left() {
     assert_eq!(elsewhere.kind(), ErrorKind::Journal, "{elsewhere}");
     let left = first.close(Duration::ZERO).await.unwrap();
     assert!(left.are_kept);
-    assert_eq!(first.save(&1, &11).await.unwrap_err().to_string().contains("closed"), true);
+    assert!(first.save(&1, &11).await.unwrap_err().to_string().contains("closed"));
     let second = place.process(HOUR).await;
     assert_eq!(second.load(&1).await.unwrap(), Some(10));
 }

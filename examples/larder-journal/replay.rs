@@ -68,7 +68,7 @@ async fn replay(directory: &str, file: &str, table: &str) -> larder::Result<Exit
     let store: SqliteStore<Json, Json> = SqliteStore::new(pool.clone(), rows);
     let create = format!("CREATE TABLE IF NOT EXISTS \"{table}\" (key TEXT PRIMARY KEY, value TEXT)");
     let made = sqlx::query(sqlx::AssertSqlSafe(create)).execute(&pool).await;
-    made.map_err(|error| larder::Error::tier(error))?;
+    made.map_err(|_| larder::Error::new(larder::ErrorKind::Store, "the table could not be made"))?;
     store.migrate().await?;
 
     let behind = larder::write_behind(store).exactly_once().journal(LocalLog::at(directory)).store()?;

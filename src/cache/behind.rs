@@ -8,6 +8,9 @@ use crate::error::Result;
 use crate::store::{Backing, Store, WriteBehind, WriteBehindBuilder};
 use crate::tier::Tier;
 
+/// The same write-behind twice: for the caller, and for the engine.
+pub(super) type Behind<K, V> = (WriteBehind<K, V>, Arc<dyn Backing<K>>);
+
 /// Opens the journal and makes the store, when the cache is built.
 pub(super) type MakeBehind<K, V> =
     Box<dyn FnOnce() -> Result<(Arc<dyn Store<K, V>>, WriteBehind<K, V>, Arc<dyn Backing<K>>)> + Send>;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::LayeredCache;
-use super::behind::MakeBehind;
+use super::behind::{Behind, MakeBehind};
 use crate::bounds::{Key, Value};
 use crate::consistency::Consistency;
 use crate::engine::{Engine, Setup};
@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Operation, Result};
 use crate::event::{Events, Observer};
 use crate::levels::{Bottom, Context, Level, Levels, Owed, Quota};
 use crate::lifetime::Lifetime;
-use crate::store::{Backing, Entries, EntryLoader, Loader, Store, WriteBehind};
+use crate::store::{Entries, EntryLoader, Loader, Store};
 use crate::strategy::{
     CopiesOnly, ReadOnly, ReadStrategy, ReadThrough, RefreshAhead, WriteAround, WriteStrategy, WriteThrough,
 };
@@ -350,7 +350,7 @@ impl<K: Key, V: Value> Builder<K, V> {
     }
 
     /// Opens the journal of a write-behind cache, and reads and writes through it.
-    fn open_behind(&mut self) -> Result<Option<(WriteBehind<K, V>, Arc<dyn Backing<K>>)>> {
+    fn open_behind(&mut self) -> Result<Option<Behind<K, V>>> {
         let Some(make) = self.behind.take() else { return Ok(None) };
         let (store, behind, backing) = make()?;
         self.loader.get_or_insert_with(|| Arc::new(Entries(Arc::clone(&store))));

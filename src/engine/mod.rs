@@ -19,8 +19,8 @@ mod turn;
 mod written;
 
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -109,7 +109,7 @@ impl<K: Key, V: Value> Engine<K, V> {
         let Some(backing) = &self.0.setup.backing else { return };
         let parts = Arc::downgrade(&self.0);
         let hear = move |keys: Vec<K>| {
-            let parts = parts.clone();
+            let parts = Weak::clone(&parts);
             async move {
                 let Some(engine) = parts.upgrade().map(Self) else { return };
                 if engine.drop_copies(&keys).await.is_err() {

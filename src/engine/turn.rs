@@ -27,7 +27,7 @@ use crate::bounds::{Key, Value};
 use crate::consistency::Consistency;
 use crate::error::{Error, ErrorKind, Outcome, Result, StoreError};
 use crate::event::Event;
-use crate::store::{Change, Saved, Store};
+use crate::store::{Change, Saved, Store, Ticket};
 use crate::tier::Hold;
 use crate::time::{self, Timestamp, Unanswered};
 
@@ -50,6 +50,8 @@ pub struct Turn<K: Key, V: Value> {
     stage: Stage,
     /// Whether a write of this turn has succeeded.
     wrote: bool,
+    /// What can be awaited of it, if it waits for the store.
+    ticket: Option<Ticket>,
 }
 
 /// How far a turn has come, which decides what its end must put right.
@@ -90,6 +92,7 @@ impl<K: Key, V: Value> Turn<K, V> {
             began,
             stage: Stage::Before,
             wrote: false,
+            ticket: None,
         })
     }
 
@@ -272,6 +275,9 @@ impl<K: Key, V: Value> Turn<K, V> {
             Ok(Ok(done)) => {
                 self.stage = Stage::Written;
                 self.wrote = true;
+                // Now: once it has left the journal, nobody there knows its number.
+                let backing = self.engine.0.setup.backing.as_ref();
+                self.ticket = backing.and_then(|backing| backing.ticket(&self.keys));
                 self.engine.events().emit(&Event::Written);
                 return Ok(done);
             }
@@ -382,14 +388,12 @@ impl<K: Key, V: Value> Turn<K, V> {
     }
 
     fn written(&self, copies: Copies) -> Written {
-        let backing = self.engine.0.setup.backing.as_ref();
-        let ticket = backing.filter(|_| self.wrote).and_then(|backing| backing.ticket(&self.keys));
-        let reached = match &ticket {
+        let reached = match &self.ticket {
             Some(_) => Reached::Journal,
             None if self.wrote => Reached::Store,
             None => Reached::CopiesOnly,
         };
-        Written::new(reached, copies).with_ticket(ticket)
+        Written::new(reached, copies).with_ticket(self.ticket.clone())
     }
 
     fn store(&self) -> Result<Arc<dyn Store<K, V>>> {

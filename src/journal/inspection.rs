@@ -14,8 +14,8 @@ use super::payload::{self, NoPayload};
 use super::record::Record;
 use super::recovery::{Recovery, recover};
 use super::segments::read_segments;
+use crate::change::{DeadLetter, JournalId, Seq};
 use crate::error::Result;
-use crate::store::{DeadLetter, JournalId, Seq};
 
 /// How often a log is read anew that changes meanwhile.
 const TRIES: usize = 10;

@@ -24,7 +24,7 @@ use super::disk::Disk;
 use super::fault::Fault;
 use super::record::{LONGEST, Record};
 use super::segments::Segments;
-use crate::store::{DeadLetter, JournalId, Seq, ShardId};
+use crate::change::{DeadLetter, JournalId, Seq, ShardId};
 
 const FORMAT: u8 = 1;
 const LETTER: u8 = 1;

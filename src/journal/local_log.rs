@@ -19,9 +19,9 @@ use super::record::Record;
 use super::seam::{Appending, Found, FoundWrite, Log, Opened, Opens, Progress};
 use super::segments::{Recovered, Segments};
 use crate::bounds::{Key, Value};
+use crate::change::{Change, DeadLetter, JournalId, Seq};
 use crate::codec::{Codec, Json};
 use crate::error::{BoxError, Error, ErrorKind, Outcome, Result};
-use crate::store::{Change, DeadLetter, JournalId, Seq};
 use crate::time::since_1970;
 
 /// The directory of the dead letters, in that of the log.

@@ -13,7 +13,7 @@ use std::io;
 
 use super::checksum::crc32c;
 use super::disk::Disk;
-use crate::store::JournalId;
+use crate::change::JournalId;
 
 /// The file.
 pub(super) const MARK: &str = "settled";

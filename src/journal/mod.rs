@@ -47,4 +47,6 @@ pub use inspection::{InspectedWrite, Inspection, WriteParts, inspect};
 pub use local_log::LocalLog;
 pub use seam::Journal;
 pub(crate) use seam::{Appending, Found, Log, Opened, Progress};
+#[cfg(feature = "testing")]
+pub(crate) use seam::{FoundWrite, Opens};
 pub use volatile::Volatile;

@@ -6,8 +6,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::seam::{Found, FoundWrite, Journal, Log, Progress};
+use crate::change::{Change, DeadLetter, JournalId, Seq};
 use crate::error::{Error, ErrorKind, Result};
-use crate::store::{Change, DeadLetter, JournalId, Seq};
 
 /// Number, record, and what it says.
 pub type RawWrite<K, V> = (Seq, Vec<u8>, Result<Change<K, V>, String>);

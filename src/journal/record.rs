@@ -13,7 +13,7 @@
 use std::fmt;
 
 use super::checksum::crc32c;
-use crate::store::JournalId;
+use crate::change::JournalId;
 
 /// How many bytes a record has beside its payload.
 pub const OVERHEAD: usize = 16;

@@ -14,7 +14,7 @@
 
 use super::fault::{Corruption, Wrong};
 use super::record::{HEADER, NoHeader, OVERHEAD, Record, claimed_sequence, decode, decode_header};
-use crate::store::JournalId;
+use crate::change::JournalId;
 
 /// The bytes of a segment.
 #[derive(Clone, Debug)]

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::change::{Change, DeadLetter, JournalId, Seq};
 use crate::error::{Error, Result};
-use crate::store::{Change, DeadLetter, JournalId, Seq};
 
 /// Where pending writes wait until they are in the store: [`Volatile`](super::Volatile), or `LocalLog` with the feature
 /// `local-log`.

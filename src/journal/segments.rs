@@ -23,7 +23,7 @@ use super::fault::{Doing, Fault};
 use super::mark;
 use super::record::{Header, LONGEST, OVERHEAD, Record, encode, encode_header};
 use super::recovery::{self, Recovery, recover};
-use crate::store::JournalId;
+use crate::change::JournalId;
 
 /// The file in which a segment is written before it gets its name.
 const UNNAMED: &str = "segment.new";

@@ -1,20 +1,21 @@
 //! A journal in memory: fast, and gone with the process.
 
 use super::seam::{Found, Opened, Opens};
+use crate::change::JournalId;
 use crate::error::Result;
-use crate::store::JournalId;
 
 /// Pending writes wait in the memory of this process, and nowhere else.
 ///
 /// **Whatever ends the process takes with it all writes that have been answered and are not in the store.** For what may be
-/// lost: counts of views, positions, presence. Of several writes of one key that wait, only the last is kept.
+/// lost: counts of views, positions, presence. Of several writes of one key that wait, only the last is kept, in the place of
+/// the first: it may reach the store before older writes of other keys.
 #[derive(Clone, Copy, Debug)]
 pub struct Volatile {
     shards: u16,
 }
 
 impl Volatile {
-    /// The journal, with one shard: writes reach the store in the order in which they were answered, all keys alike.
+    /// The journal, with one shard.
     #[must_use]
     pub const fn new() -> Self {
         Self { shards: 1 }

@@ -19,11 +19,9 @@ use crate::bounds::{Key, Value};
 use crate::entry::Entry;
 use crate::error::StoreError;
 
+pub use crate::change::{Change, DeadLetter, JournalId, PendingWrite, Seq, ShardId};
 pub use function::{LoadFn, StoreFn, load_fn, store_fn};
-pub use transactional::{
-    Batch, Claim, Committed, DeadLetter, IdempotentStore, JournalId, PendingWrite, Seq, ShardId,
-    TransactionalStore,
-};
+pub use transactional::{Batch, Claim, Committed, IdempotentStore, TransactionalStore};
 pub use write_behind::{AtLimit, Backlog, Unwritten, WriteBehind, WriteBehindBuilder, write_behind};
 pub(crate) use write_behind::{Backing, Ticket};
 
@@ -118,25 +116,6 @@ impl<V> Saved<V> {
 impl<V> From<()> for Saved<V> {
     fn from((): ()) -> Self {
         Self { value: None, version: None }
-    }
-}
-
-/// One change of one key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Change<K, V> {
-    /// Save this value.
-    Put(K, V),
-    /// Delete the key.
-    Delete(K),
-}
-
-impl<K, V> Change<K, V> {
-    /// The key that it changes.
-    pub const fn key(&self) -> &K {
-        match self {
-            Self::Put(key, _) | Self::Delete(key) => key,
-        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! A store in memory that counts, waits and fails on command.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::fmt;
 use std::hash::Hash;
 use std::io;
@@ -9,11 +9,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 
 use super::Gate;
 use crate::bounds::{Key, Value};
 use crate::error::StoreError;
-use crate::store::{Loader, Saved, Store};
+use crate::store::{
+    Batch, Change, Claim, Committed, DeadLetter, IdempotentStore, JournalId, Loader, PendingWrite, Saved,
+    Seq, ShardId, Store, TransactionalStore,
+};
 
 /// A call of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,6 +29,14 @@ pub enum Call {
     Save,
     /// [`Store::delete`].
     Delete,
+    /// [`IdempotentStore::apply_once`].
+    Apply,
+    /// [`TransactionalStore::claim`].
+    Claim,
+    /// [`TransactionalStore::offset`].
+    Offset,
+    /// [`TransactionalStore::commit`].
+    Commit,
 }
 
 /// How a call goes wrong.
@@ -33,11 +45,16 @@ pub enum Call {
 pub enum Trouble {
     /// It fails, and says that nothing was written.
     NotApplied,
+    /// The same, and it says that it may pass.
+    Transient,
+    /// The same, and it says that it will not pass.
+    Permanent,
     /// It fails after the write, and says so.
     Applied,
     /// It fails without a word on the outcome; nothing was written.
     Unknown,
-    /// It fails without a word on the outcome, and the write comes true after this time all the same.
+    /// It fails without a word on the outcome, and the write comes true after this time all the same: what is then still
+    /// allowed of it. A commit of which the offset or the epoch has been moved meanwhile does nothing.
     LandsLater(Duration),
     /// It never answers.
     Hang,
@@ -47,6 +64,8 @@ pub enum Trouble {
 
 /// A store in memory: what a test knows it contains, how often it was asked, and when it fails. Clones are handles of
 /// the same store.
+///
+/// It is a [`TransactionalStore`] and an [`IdempotentStore`] as well, for tests of write-behind.
 ///
 /// ```
 /// # #[tokio::main(flavor = "current_thread")]
@@ -67,12 +86,26 @@ pub enum Trouble {
 /// # Ok(())
 /// # }
 /// ```
-pub struct FakeStore<K, V>(Arc<Mutex<State<K, V>>>);
+pub struct FakeStore<K, V>(Arc<Shared<K, V>>);
+
+struct Shared<K, V> {
+    state: Mutex<State<K, V>>,
+    /// How many writes have failed and are still to come true.
+    to_land: watch::Sender<usize>,
+}
 
 struct State<K, V> {
     rows: HashMap<K, V>,
     calls: HashMap<Call, Plan>,
+    shards: HashMap<ShardId, Claim>,
+    letters: BTreeMap<(ShardId, Seq), DeadLetter>,
+    seen: HashSet<(ShardId, Seq)>,
+    history: Vec<Change<K, V>>,
+    keeps_every_write: bool,
+    poison: Option<Poison<K, V>>,
 }
+
+type Poison<K, V> = Arc<dyn Fn(&Change<K, V>) -> bool + Send + Sync>;
 
 /// What is in store for one kind of call.
 #[derive(Default)]
@@ -95,29 +128,62 @@ impl<K: Key, V: Value> FakeStore<K, V> {
     /// A store with these rows.
     #[must_use]
     pub fn with(rows: impl IntoIterator<Item = (K, V)>) -> Self {
-        Self(Arc::new(Mutex::new(State { rows: rows.into_iter().collect(), calls: HashMap::new() })))
+        Self::of(State {
+            rows: rows.into_iter().collect(),
+            calls: HashMap::new(),
+            shards: HashMap::new(),
+            letters: BTreeMap::new(),
+            seen: HashSet::new(),
+            history: Vec::new(),
+            keeps_every_write: false,
+            poison: None,
+        })
+    }
+
+    /// The same store, which wants every single write of write-behind: see
+    /// [`keeps_every_write`](TransactionalStore::keeps_every_write).
+    #[must_use]
+    pub fn keeping_every_write(self) -> Self {
+        self.0.state.lock().keeps_every_write = true;
+        self
+    }
+
+    /// Another store with what this one contains now: a backup. It has no orders of what goes wrong.
+    #[must_use]
+    pub fn backup(&self) -> Self {
+        let state = self.0.state.lock();
+        Self::of(State {
+            rows: state.rows.clone(),
+            calls: HashMap::new(),
+            shards: state.shards.clone(),
+            letters: state.letters.clone(),
+            seen: state.seen.clone(),
+            history: state.history.clone(),
+            keeps_every_write: state.keeps_every_write,
+            poison: None,
+        })
     }
 
     /// The row of `key` as it is, uncounted.
     #[must_use]
     pub fn row(&self, key: &K) -> Option<V> {
-        self.0.lock().rows.get(key).cloned()
+        self.0.state.lock().rows.get(key).cloned()
     }
 
     /// Writes a row behind the cache's back.
     pub fn set_row(&self, key: K, value: V) {
-        self.0.lock().rows.insert(key, value);
+        self.0.state.lock().rows.insert(key, value);
     }
 
     /// Removes a row behind the cache's back.
     pub fn remove_row(&self, key: &K) {
-        self.0.lock().rows.remove(key);
+        self.0.state.lock().rows.remove(key);
     }
 
     /// How often `call` was made.
     #[must_use]
     pub fn count(&self, call: Call) -> u64 {
-        self.0.lock().calls.get(&call).map_or(0, |plan| plan.count)
+        self.0.state.lock().calls.get(&call).map_or(0, |plan| plan.count)
     }
 
     /// How many keys were asked for.
@@ -130,6 +196,23 @@ impl<K: Key, V: Value> FakeStore<K, V> {
     #[must_use]
     pub fn saves(&self) -> u64 {
         self.count(Call::Save)
+    }
+
+    /// All changes that have had an effect, in their order; not those behind the cache's back.
+    #[must_use]
+    pub fn history(&self) -> Vec<Change<K, V>> {
+        self.0.state.lock().history.clone()
+    }
+
+    /// Who owns `shard`, and how far it is, uncounted.
+    #[must_use]
+    pub fn shard(&self, shard: ShardId) -> Option<Claim> {
+        self.0.state.lock().shards.get(&shard).copied()
+    }
+
+    /// From now on the store will never take a change of which this is true, nor anything that comes in one call with it.
+    pub fn poison(&self, is_poison: impl Fn(&Change<K, V>) -> bool + Send + Sync + 'static) {
+        self.0.state.lock().poison = Some(Arc::new(is_poison));
     }
 
     /// Every `call` takes this long.
@@ -163,15 +246,19 @@ impl<K: Key, V: Value> FakeStore<K, V> {
         gate
     }
 
+    fn of(state: State<K, V>) -> Self {
+        Self(Arc::new(Shared { state: Mutex::new(state), to_land: watch::Sender::new(0) }))
+    }
+
     fn plan<A>(&self, call: Call, change: impl FnOnce(&mut Plan) -> A) -> A {
-        change(self.0.lock().calls.entry(call).or_default())
+        change(self.0.state.lock().calls.entry(call).or_default())
     }
 
     /// One call: counts it, waits as told, does it unless told otherwise, waits again, answers.
     async fn call<A>(
         &self,
         call: Call,
-        act: impl FnOnce(&mut HashMap<K, V>) -> A + Send + 'static,
+        act: impl FnOnce(&mut State<K, V>) -> Result<A, StoreError> + Send + 'static,
     ) -> Result<A, StoreError>
     where
         A: Send,
@@ -188,7 +275,7 @@ impl<K: Key, V: Value> FakeStore<K, V> {
             tokio::time::sleep(delay).await;
         }
         let answer = match trouble {
-            None => Ok(act(&mut self.0.lock().rows)),
+            None => act(&mut self.0.state.lock()),
             Some(trouble) => Err(self.go_wrong(trouble, act).await),
         };
         if let Some(gate) = after {
@@ -200,27 +287,71 @@ impl<K: Key, V: Value> FakeStore<K, V> {
     async fn go_wrong<A>(
         &self,
         trouble: Trouble,
-        act: impl FnOnce(&mut HashMap<K, V>) -> A + Send + 'static,
+        act: impl FnOnce(&mut State<K, V>) -> Result<A, StoreError> + Send + 'static,
     ) -> StoreError {
         let error = StoreError::from(io::Error::other("the fake store was told to fail"));
         match trouble {
             Trouble::NotApplied => error.not_applied(),
-            Trouble::Applied => {
-                act(&mut self.0.lock().rows);
-                error.applied()
-            }
+            Trouble::Transient => error.not_applied().transient(),
+            Trouble::Permanent => error.not_applied().permanent(),
+            Trouble::Applied => match act(&mut self.0.state.lock()) {
+                Ok(_) => error.applied(),
+                Err(refused) => refused,
+            },
             Trouble::Unknown => error,
             Trouble::LandsLater(after) => {
                 let store = Arc::clone(&self.0);
+                store.to_land.send_modify(|writes| *writes += 1);
                 tokio::spawn(async move {
                     tokio::time::sleep(after).await;
-                    act(&mut store.lock().rows);
+                    // Whoever made the call has been told that it failed.
+                    _ = act(&mut store.state.lock());
+                    store.to_land.send_modify(|writes| *writes -= 1);
                 });
                 error
             }
             Trouble::Hang => std::future::pending().await,
             Trouble::Panic => panic!("the fake store was told to panic"),
         }
+    }
+}
+
+impl<K: Key, V: Value> State<K, V> {
+    fn check(&self, change: &Change<K, V>) -> Result<(), StoreError> {
+        match &self.poison {
+            Some(is_poison) if is_poison(change) => Err(StoreError::new("poison").not_applied().permanent()),
+            _ => Ok(()),
+        }
+    }
+
+    fn apply(&mut self, change: &Change<K, V>) {
+        match change {
+            Change::Put(key, value) => _ = self.rows.insert(key.clone(), value.clone()),
+            Change::Delete(key) => _ = self.rows.remove(key),
+        }
+        self.history.push(change.clone());
+    }
+
+    fn try_apply(&mut self, change: &Change<K, V>) -> Result<(), StoreError> {
+        self.check(change)?;
+        self.apply(change);
+        Ok(())
+    }
+
+    fn commit(&mut self, batch: &Batch<K, V>) -> Result<Committed, StoreError> {
+        if self.shards.get(&batch.shard()) != Some(&Claim::new(batch.epoch(), batch.after())) {
+            return Ok(Committed::Refused);
+        }
+        let changes: Vec<Change<K, V>> = match self.keeps_every_write {
+            true => batch.writes().iter().map(|write| write.change().clone()).collect(),
+            false => batch.changes().to_vec(),
+        };
+        changes.iter().try_for_each(|change| self.check(change))?;
+        changes.iter().for_each(|change| self.apply(change));
+        let letters = batch.letters().iter().map(|letter| ((letter.shard(), letter.seq()), letter.clone()));
+        self.letters.extend(letters);
+        self.shards.insert(batch.shard(), Claim::new(batch.epoch(), batch.upto()));
+        Ok(Committed::Done)
     }
 }
 
@@ -238,7 +369,7 @@ impl<K, V> Clone for FakeStore<K, V> {
 
 impl<K: Eq + Hash, V> fmt::Debug for FakeStore<K, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FakeStore").field("rows", &self.0.lock().rows.len()).finish_non_exhaustive()
+        f.debug_struct("FakeStore").field("rows", &self.0.state.lock().rows.len()).finish_non_exhaustive()
     }
 }
 
@@ -246,19 +377,87 @@ impl<K: Eq + Hash, V> fmt::Debug for FakeStore<K, V> {
 impl<K: Key, V: Value> Loader<K, V> for FakeStore<K, V> {
     async fn load(&self, key: &K) -> Result<Option<V>, StoreError> {
         let key = key.clone();
-        self.call(Call::Load, move |rows| rows.get(&key).cloned()).await
+        self.call(Call::Load, move |state| Ok(state.rows.get(&key).cloned())).await
     }
 }
 
 #[async_trait]
 impl<K: Key, V: Value> Store<K, V> for FakeStore<K, V> {
     async fn save(&self, key: &K, value: &V) -> Result<Saved<V>, StoreError> {
-        let (key, value) = (key.clone(), value.clone());
-        self.call(Call::Save, move |rows| _ = rows.insert(key, value)).await.map(Saved::from)
+        let change = Change::Put(key.clone(), value.clone());
+        self.call(Call::Save, move |state| state.try_apply(&change)).await.map(Saved::from)
     }
 
     async fn delete(&self, key: &K) -> Result<(), StoreError> {
-        let key = key.clone();
-        self.call(Call::Delete, move |rows| _ = rows.remove(&key)).await
+        let change = Change::Delete(key.clone());
+        self.call(Call::Delete, move |state| state.try_apply(&change)).await
+    }
+}
+
+#[async_trait]
+impl<K: Key, V: Value> TransactionalStore<K, V> for FakeStore<K, V> {
+    fn keeps_every_write(&self) -> bool {
+        self.0.state.lock().keeps_every_write
+    }
+
+    async fn claim(&self, shard: ShardId) -> Result<Claim, StoreError> {
+        let claim = move |state: &mut State<K, V>| {
+            let row = state.shards.entry(shard).or_insert_with(|| Claim::new(0, 0));
+            *row = Claim::new(row.epoch() + 1, row.offset());
+            Ok(*row)
+        };
+        self.call(Call::Claim, claim).await
+    }
+
+    async fn offset(&self, shard: ShardId) -> Result<Option<Claim>, StoreError> {
+        // As if each of them had the row locked.
+        _ = self.0.to_land.subscribe().wait_for(|writes| *writes == 0).await;
+        self.call(Call::Offset, move |state| Ok(state.shards.get(&shard).copied())).await
+    }
+
+    async fn commit(&self, batch: &Batch<K, V>) -> Result<Committed, StoreError> {
+        let batch = batch.clone();
+        self.call(Call::Commit, move |state| state.commit(&batch)).await
+    }
+
+    async fn letters(
+        &self,
+        journal: JournalId,
+        after: Option<(u16, Seq)>,
+        most: usize,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
+        let state = self.0.state.lock();
+        let is_wanted = |(shard, seq): (ShardId, Seq)| {
+            shard.journal() == journal && after.is_none_or(|after| (shard.number(), seq) > after)
+        };
+        let letters = state.letters.iter().filter(|(place, _)| is_wanted(**place));
+        Ok(letters.take(most).map(|(_, letter)| letter.clone()).collect())
+    }
+
+    async fn discard(&self, shard: ShardId, seq: Seq) -> Result<bool, StoreError> {
+        Ok(self.0.state.lock().letters.remove(&(shard, seq)).is_some())
+    }
+
+    async fn forget(&self, shard: ShardId) -> Result<(), StoreError> {
+        self.0.state.lock().shards.remove(&shard);
+        Ok(())
+    }
+}
+
+/// All of them or, if one is [poison](FakeStore::poison), none.
+#[async_trait]
+impl<K: Key, V: Value> IdempotentStore<K, V> for FakeStore<K, V> {
+    async fn apply_once(&self, writes: &[PendingWrite<K, V>]) -> Result<(), StoreError> {
+        let writes = writes.to_vec();
+        let apply = move |state: &mut State<K, V>| {
+            writes.iter().try_for_each(|write| state.check(write.change()))?;
+            for write in &writes {
+                if state.seen.insert((write.shard(), write.seq())) {
+                    state.apply(write.change());
+                }
+            }
+            Ok(())
+        };
+        self.call(Call::Apply, apply).await
     }
 }

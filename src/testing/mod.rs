@@ -2,6 +2,7 @@
 //! contracts of the seams as suites, and an explorer of protocols. Feature `testing`.
 
 mod explorer;
+mod fake_journal;
 mod fake_store;
 mod faulty;
 mod gate;
@@ -12,6 +13,8 @@ mod tier_contract;
 mod transactional_contract;
 
 pub use explorer::{Exploration, Model, Unfinished, Violation, explore};
+#[doc(hidden)]
+pub use fake_journal::FakeJournal;
 pub use fake_store::{Call, FakeStore, Trouble};
 pub use faulty::{Faults, Faulty};
 pub use gate::Gate;

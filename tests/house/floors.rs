@@ -14,6 +14,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("lifetime", 1),
     ("event", 1),
     ("tenant", 1),
+    ("change", 1),
     ("tier", 2),
     ("store", 2),
     ("codec", 2),
@@ -36,7 +37,7 @@ pub(crate) const NEIGHBOURS: &[Neighbour] = &[
     ("lifetime", "entry", "a lifetime dates the entries it is asked about"),
     ("tier", "codec", "a tier outside this process keeps keys and values as bytes"),
     ("journal", "codec", "a journal that outlives the process keeps values as bytes"),
-    ("journal", "store", "what a journal keeps are the changes that a store is asked for"),
+    ("store", "journal", "write-behind is a store, and what waits for it is in a journal"),
 ];
 
 /// One sentence for each breach of the floors in `sources`.

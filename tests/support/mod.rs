@@ -2,6 +2,7 @@
 //! and sentinels, and a network that fails on demand.
 #![allow(dead_code, unreachable_pub, reason = "every test file uses its own part")]
 
+pub mod behind;
 pub mod command_log;
 pub mod ledger;
 #[cfg(feature = "postgres")]

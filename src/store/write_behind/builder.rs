@@ -5,9 +5,9 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::WriteBehind;
 use super::destination::Destination;
 use super::settings::{AtLimit, Settings};
+use super::{Weigh, WriteBehind};
 use crate::bounds::{Key, Value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Events, Observer};
@@ -26,8 +26,9 @@ use crate::store::{Change, IdempotentStore, Store, TransactionalStore};
 /// use std::{io, time::Duration};
 ///
 /// # let load = |_: u64| async { Ok::<Option<u64>, io::Error>(None) };
-/// # let save = |_: u64, _: Option<u64>| async { Ok::<_, io::Error>(()) };
-/// let positions = larder::write_behind(store_fn(load, save))
+/// # let save = |_: u64, _: u64| async { Ok::<_, io::Error>(()) };
+/// # let delete = |_: u64| async { Ok::<_, io::Error>(()) };
+/// let positions = larder::write_behind(store_fn(load, save, delete))
 ///     .journal(Volatile::new())
 ///     .flush_every(Duration::from_secs(1))
 ///     .tier(Memory::with_capacity(10_000))
@@ -67,7 +68,6 @@ pub struct WriteBehindBuilder<K, V, S> {
 }
 
 type Open<K, V> = Box<dyn FnOnce() -> Result<Opened<K, V>> + Send>;
-type Weigh<K, V> = Box<dyn Fn(&Change<K, V>) -> usize + Send + Sync>;
 
 impl<K: Key + Ord, V: Value, S: Store<K, V>> WriteBehindBuilder<K, V, S> {
     /// Each write has its effect exactly once: the store moves an offset in the same transaction. Default: at least once,
@@ -131,8 +131,8 @@ impl<K: Key + Ord, V: Value, S: Store<K, V>> WriteBehindBuilder<K, V, S> {
         self
     }
 
-    /// After how long a wait of the oldest write an [`Overdue`](crate::Event::Overdue) is told, once until something has
-    /// been written. Default: 1 minute.
+    /// How long the oldest write may have been due when an [`Overdue`](crate::Event::Overdue) is told: once, and once more
+    /// only after all that was overdue has been written. Default: 1 minute.
     pub fn alarm_after(mut self, age: Duration) -> Self {
         self.settings.alarm_after = age;
         self

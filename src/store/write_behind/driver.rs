@@ -11,7 +11,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt;
 
@@ -75,7 +75,7 @@ pub(super) async fn drive<K: Key + Ord, V: Value>(parts: Weak<Parts<K, V>>, driv
 impl<K: Key + Ord, V: Value> Parts<K, V> {
     async fn step(&self, shard: &Arc<Shard<K, V>>) -> Next {
         let now = self.now();
-        if let Some(oldest) = shard.is_newly_overdue(self.settings.alarm_after, now) {
+        if let Some(oldest) = shard.is_newly_overdue(self.settings.alarm_age(), now) {
             self.emit(&Event::Overdue { oldest });
         }
         match shard.look(now) {
@@ -102,7 +102,10 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
                     self.hand_over(had).await;
                 }
             },
-            Err(error) => self.unanswered(shard, error),
+            Err(error) => {
+                shard.claim_unheard();
+                self.unanswered(shard, error);
+            }
         }
     }
 
@@ -115,6 +118,7 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
         }
         let row = match self.ask(self.destination.offset(shard.id)).await {
             Err(error) => return self.unanswered(shard, error),
+            Ok(Some(row)) if shard.claims_again(row.epoch()) => return,
             Ok(row) => row.filter(|row| row.epoch() == doubt.epoch).map(Claim::offset),
         };
         match row {
@@ -151,7 +155,10 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
             }
             // Of an earlier try of the same work, or of somebody else: the row says it.
             Given::Refused => {}
-            Given::Failed(error) if error.outcome() == Outcome::Applied => {
+            // Of a transaction that is true of all of it; of changes one by one, perhaps only of the first.
+            Given::Failed(error)
+                if error.outcome() == Outcome::Applied && self.destination.keeps_offsets() =>
+            {
                 let stored = shard.stored(&numbers(&letters));
                 self.settle(shard, stored, writes, &letters).await;
             }
@@ -233,7 +240,7 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
     }
 
     fn letter(&self, shard: &Shard<K, V>, seq: Seq, why: String, record: Vec<u8>) -> DeadLetter {
-        DeadLetter::new(shard.id, seq, std::time::SystemTime::now(), why, record)
+        DeadLetter::new(shard.id, seq, SystemTime::UNIX_EPOCH + time::since_1970(), why, record)
     }
 
     /// Puts letters aside where the store does not do it; the others, for the store.
@@ -331,8 +338,9 @@ fn somebody_else() -> Error {
     )
 }
 
-/// What was found cannot be more than the journal says.
+/// What was found cannot be more than the journal says, nor can more be settled than it has had.
 pub(super) fn is_whole<K, V>(found: &Found<K, V>) -> bool {
     let due = found.first..found.next;
-    found.writes.iter().map(|write| write.seq).eq(due)
+    let is_possible = found.first > 0 && found.settled < found.next;
+    is_possible && found.writes.iter().map(|write| write.seq).eq(due)
 }

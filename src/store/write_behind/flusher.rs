@@ -101,6 +101,8 @@ pub struct Flusher<O> {
     parking: bool,
     failures: u32,
     unclassified: u32,
+    /// How many operations in a row were put aside on the mere suspicion that their failures would not pass.
+    suspicions: u32,
     not_before: Timestamp,
     /// Not before this either, however well all goes.
     paced: Timestamp,
@@ -121,6 +123,7 @@ impl<O: Clone> Flusher<O> {
             parking: false,
             failures: 0,
             unclassified: 0,
+            suspicions: 0,
             not_before: Timestamp::ZERO,
             paced: Timestamp::ZERO,
         }
@@ -185,6 +188,8 @@ impl<O: Clone> Flusher<O> {
         if std::mem::take(&mut self.parking) {
             // What was suspect is out of the way.
             self.suspect = self.settled;
+        } else {
+            self.suspicions = 0;
         }
         self.limit = match self.is_suspect() {
             // It is among the rest.
@@ -198,7 +203,10 @@ impl<O: Clone> Flusher<O> {
     pub fn failed(&mut self, failure: Failure, now: Timestamp, luck: f64) {
         let size = std::mem::take(&mut self.flying);
         let failure = match failure {
-            Failure::Unclassified if self.unclassified >= self.rules.tries => Failure::Permanent,
+            Failure::Unclassified if self.unclassified >= self.patience() => {
+                self.suspicions += u32::from(size == 1);
+                Failure::Permanent
+            }
             other => other,
         };
         match failure {
@@ -249,9 +257,10 @@ impl<O: Clone> Flusher<O> {
         self.waiting.get(self.index(seq)?)
     }
 
-    /// One that is not under way, to be replaced.
+    /// One that is not under way and not about to be put aside, to be replaced.
     pub fn get_waiting_mut(&mut self, seq: Seq) -> Option<&mut O> {
-        let index = self.index(seq).filter(|index| *index >= self.flying)?;
+        let taken = self.flying.max(usize::from(self.parking));
+        let index = self.index(seq).filter(|index| *index >= taken)?;
         self.waiting.get_mut(index).map(|waiting| &mut waiting.operation)
     }
 
@@ -271,6 +280,13 @@ impl<O: Clone> Flusher<O> {
 
     fn index(&self, seq: Seq) -> Option<usize> {
         usize::try_from(seq.checked_sub(self.settled + 1)?).ok()
+    }
+
+    /// How often a failure that says nothing about its kind is tried again now. A store that takes nothing at all, and does
+    /// not say that this will pass, must not make a dead letter of everything: each that is put aside without anything
+    /// being stored in between doubles the patience for the next.
+    fn patience(&self) -> u32 {
+        self.rules.tries.saturating_mul(2_u32.saturating_pow(self.suspicions.min(16)))
     }
 
     fn is_suspect(&self) -> bool {
@@ -446,6 +462,25 @@ mod tests {
         assert_eq!(flusher.next(at(1_000)), Order::WaitUntil(at(1_100)));
         assert!(matches!(flusher.next(at(1_100)), Order::Store(Batch { parked: Some(_), .. })));
         assert_eq!(flusher.stored().len(), 1);
+    }
+
+    #[test]
+    fn a_store_that_takes_nothing_and_does_not_say_why_gets_few_dead_letters() {
+        let mut flusher = with(1_000);
+        flusher.want_all();
+        let (mut now, mut parked) = (at(0), 0);
+        while now < at(24 * 3_600_000) {
+            match flusher.next(now) {
+                Order::Store(Batch { parked: Some(_), .. }) => {
+                    parked += 1;
+                    flusher.stored();
+                }
+                Order::Store(_) => flusher.failed(Failure::Unclassified, now, 0.0),
+                Order::WaitUntil(then) => now = then,
+                Order::Rest => panic!("there is more"),
+            }
+        }
+        assert!((1..=12).contains(&parked), "{parked} in a day");
     }
 
     #[test]

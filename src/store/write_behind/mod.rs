@@ -54,7 +54,7 @@ use driver::{Driven, drive, is_whole};
 use letters::{InMemory, refused};
 use pending::Pending;
 use settings::Settings;
-use shard::{Place, Refusal, Shard, closed};
+use shard::{Place, Refusal, Shard, closed, dead};
 
 pub(crate) use backing::Backing;
 pub use builder::{WriteBehindBuilder, write_behind};
@@ -68,7 +68,7 @@ pub use crate::store::Seq;
 ///
 /// **Whoever reads the database itself does not see what waits.** Loads through this do.
 ///
-/// - Writes of one key reach the store in the order in which they were answered; with a journal of one shard all writes do.
+/// - Writes of one key reach the store in the order in which they were answered; with a log all writes do.
 /// - A write that is answered is never dropped: where too many wait, writers wait too or are told.
 /// - What the store will never take is put aside as a [`DeadLetter`](crate::store::DeadLetter).
 ///
@@ -89,7 +89,7 @@ struct Parts<K, V> {
     destination: Destination<K, V>,
     settings: Settings,
     /// What a write weighs where there is no record of it.
-    weigh: Box<dyn Fn(&Change<K, V>) -> usize + Send + Sync>,
+    weigh: Weigh<K, V>,
     events: OnceLock<Arc<Events>>,
     /// Who hears of keys that have been written.
     flushed: OnceLock<Hear<K>>,
@@ -98,6 +98,9 @@ struct Parts<K, V> {
     began: Instant,
     stop: CancellationToken,
 }
+
+/// Says how many bytes a change takes.
+type Weigh<K, V> = Box<dyn Fn(&Change<K, V>) -> usize + Send + Sync>;
 
 /// Hears of keys.
 pub(crate) type Hear<K> = Box<dyn Fn(Vec<K>) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
@@ -139,7 +142,7 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
         destination: Destination<K, V>,
         opened: Opened<K, V>,
         settings: Settings,
-        weigh: Box<dyn Fn(&Change<K, V>) -> usize + Send + Sync>,
+        weigh: Weigh<K, V>,
     ) -> Result<Self> {
         let Opened { id, shards, log, found } = opened;
         if !is_whole(&found) {
@@ -277,16 +280,20 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
 
     /// What a later call can wait for: the last writes of `keys`.
     pub(crate) fn ticket(&self, keys: &[K]) -> Option<Ticket> {
+        self.places(keys, |shard, key| shard.latest(key))
+    }
+
+    fn places(&self, keys: &[K], seq: impl Fn(&Shard<K, V>, &K) -> Option<Seq>) -> Option<Ticket> {
         let place = |key: &K| {
             let shard = self.shard(key);
-            Some((Arc::clone(shard) as Arc<dyn Place>, shard.latest(key)?))
+            Some((Arc::clone(shard) as Arc<dyn Place>, seq(shard, key)?))
         };
         Ticket::of(keys.iter().filter_map(place).collect())
     }
 
-    /// Resolves when nothing waits for `keys` any more.
+    /// Resolves when nothing waits for `keys` any more, nor is on its way into the log.
     pub(crate) async fn settle(&self, keys: &[K]) -> Result<()> {
-        let Some(ticket) = self.ticket(keys) else { return Ok(()) };
+        let Some(ticket) = self.places(keys, |shard, key| shard.last(key)) else { return Ok(()) };
         keys.iter().for_each(|key| _ = self.shard(key).want_all());
         match ticket.stored().await {
             Err(error) if error.kind() == ErrorKind::DeadLetter => Ok(()),
@@ -339,7 +346,11 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
 
     async fn accept(&self, change: Change<K, V>) -> Result<(), StoreError> {
         match self.enter(change).await? {
-            Some(appending) => appending.await.map(|_| ()).map_err(refused),
+            Some(appending) => {
+                let seq = appending.await.map_err(refused)?;
+                // Put aside before it was answered: nobody could ask for it later.
+                if self.0.shards[0].is_dead(seq) { Err(refused(dead())) } else { Ok(()) }
+            }
             None => Ok(()),
         }
     }
@@ -366,7 +377,7 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
     ) -> Result<Option<Appending>, Refusal<K, V>> {
         let shard = self.shard(change.key());
         match (&self.0.log, record) {
-            (Some(log), Some(record)) => shard.append(change, record, &**log).map(Some),
+            (Some(log), Some(record)) => shard.append(change, record, &**log, || self.0.now()).map(Some),
             _ => {
                 let bytes = (self.0.weigh)(&change);
                 shard.accept(change, bytes, || self.0.now()).map(|()| None)
@@ -487,10 +498,13 @@ impl<K: Key + Ord, V: Value> Store<K, V> for WriteBehind<K, V> {
             let entered = self.enter(change.clone()).await.map_err(|error| error.after(done))?;
             appending.extend(entered);
         }
+        let mut is_dead = false;
         for appending in appending {
-            appending.await.map_err(refused)?;
+            let seq = appending.await.map_err(refused)?;
+            is_dead |= self.0.shards[0].is_dead(seq);
         }
-        Ok(())
+        // The others are accepted.
+        if is_dead { Err(refused(dead()).after(changes.len() - 1)) } else { Ok(()) }
     }
 }
 

@@ -61,6 +61,11 @@ impl Settings {
         Bounds { operations: (self.pending / shards).max(1), bytes: (self.pending_bytes / shards).max(1) }
     }
 
+    /// At which age of a write something is wrong.
+    pub(super) fn alarm_age(&self) -> Duration {
+        self.delay.saturating_add(self.alarm_after)
+    }
+
     pub(super) fn rules(&self, shards: u16) -> Rules {
         let pace =
             self.rate.map(|rate| Duration::from_secs_f64(f64::from(shards) / rate)).unwrap_or_default();

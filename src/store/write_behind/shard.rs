@@ -53,10 +53,13 @@ struct State<K, V> {
     in_doubt: bool,
     /// What its failure was, if the store turns out not to have it.
     doubt: Failure,
+    /// How often this process may have claimed the row without hearing of it.
+    unheard: u64,
     /// How often in a row the store did not say what was asked of it, and when to ask again.
     unanswered: u32,
     ask_again: Timestamp,
-    /// When the driver last looked. What is accepted while others wait is dated by it: too early by one look at the most.
+    /// When the driver last looked, or somebody wrote, if writes may be too old. What is accepted while others wait is
+    /// dated by it: too early by one look at the most.
     looked: Timestamp,
     is_overdue: bool,
     /// What the store said when it last refused something.
@@ -82,25 +85,11 @@ pub(super) enum Standing {
 #[derive(Clone, Debug, Default)]
 struct Settled {
     upto: Seq,
+    /// No write after this one has been accepted, nor will be: the log has failed.
+    last: Option<Seq>,
     dead: Arc<BTreeSet<Seq>>,
-    /// The log has failed, and nothing after this number has come out of it.
-    cut: Option<(Seq, Error)>,
     /// It will not get any further, in this process.
     ended: Option<Error>,
-}
-
-impl Settled {
-    /// What is known of `seq`; `None` as long as it is nothing.
-    fn of(&self, seq: Seq) -> Option<Result<()>> {
-        if self.dead.contains(&seq) {
-            return Some(Err(dead()));
-        }
-        if self.upto >= seq {
-            return Some(Ok(()));
-        }
-        let cut = self.cut.as_ref().filter(|(last, _)| seq > *last).map(|(_, why)| why);
-        cut.or(self.ended.as_ref()).map(|why| Err(why.clone()))
-    }
 }
 
 /// What the driver is to do.
@@ -152,6 +141,7 @@ impl<K: Key, V: Value> Shard<K, V> {
                 inherited: upto,
                 in_doubt: false,
                 doubt: Failure::Transient,
+                unheard: 0,
                 unanswered: 0,
                 ask_again: Timestamp::ZERO,
                 looked: Timestamp::ZERO,
@@ -194,9 +184,10 @@ impl<K: Key, V: Value> Shard<K, V> {
         }
         let is_first = state.pending.depth().0 == 0;
         let lacked = state.pending.lacks();
-        if is_first {
+        if is_first || self.max_age.is_some() {
             state.looked = clock();
-        } else if state.is_too_old(self.max_age) {
+        }
+        if state.is_too_old(self.max_age) {
             return Err(Refusal::Full(change, None));
         }
         let looked = state.looked;
@@ -217,10 +208,14 @@ impl<K: Key, V: Value> Shard<K, V> {
         change: Change<K, V>,
         record: Vec<u8>,
         log: &dyn Log<K, V>,
+        clock: impl Fn() -> Timestamp,
     ) -> Result<Appending, Refusal<K, V>> {
         let mut state = self.state.lock();
         if let Some(end) = &state.end {
             return Err(Refusal::Ended(end.clone()));
+        }
+        if self.max_age.is_some() {
+            state.looked = clock();
         }
         let bytes = record.len();
         let (arriving, arriving_bytes) = (state.arriving.len(), state.arriving_bytes);
@@ -264,9 +259,10 @@ impl<K: Key, V: Value> Shard<K, V> {
         state.arriving.clear();
         state.arriving_bytes = 0;
         let last = state.pending.accepted();
+        state.wanted = state.wanted.min(last);
         drop(state);
-        self.settled.send_modify(|settled| _ = settled.cut.get_or_insert((last, why.clone())));
         self.refuse(why);
+        self.settled.send_modify(|settled| settled.last = Some(last));
     }
 
     /// Nothing more is written by this process.
@@ -296,6 +292,21 @@ impl<K: Key, V: Value> Shard<K, V> {
         self.state.lock().pending.latest(key)
     }
 
+    /// The same, or that of one which is not durable yet.
+    pub(super) fn last(&self, key: &K) -> Option<Seq> {
+        let state = self.state.lock();
+        let arriving = state.arriving.iter().rposition(|arriving| arriving.change.key() == key);
+        match arriving {
+            Some(index) => Some(state.pending.accepted() + index as Seq + 1),
+            None => state.pending.latest(key),
+        }
+    }
+
+    /// Whether a write has been put aside, not too long ago.
+    pub(super) fn is_dead(&self, seq: Seq) -> bool {
+        self.settled.borrow().dead.contains(&seq)
+    }
+
     /// Whether it is known what of the writes found in the log the store has had before.
     pub(super) fn is_claimed(&self) -> bool {
         self.state.lock().claim != Standing::Unclaimed
@@ -315,11 +326,9 @@ impl<K: Key, V: Value> Shard<K, V> {
     pub(super) fn look(&self, now: Timestamp) -> Look<K, V> {
         let mut state = self.state.lock();
         state.looked = now;
-        if now < state.ask_again {
-            return Look::WaitUntil(state.ask_again);
-        }
         match state.claim {
             Standing::Gone => Look::End,
+            _ if now < state.ask_again => Look::WaitUntil(state.ask_again),
             Standing::Unclaimed => Look::Claim,
             Standing::Owner(_) if state.in_doubt => Look::Decide,
             Standing::Owner(epoch) => match state.pending.next(now) {
@@ -337,15 +346,38 @@ impl<K: Key, V: Value> Shard<K, V> {
     /// This process owns the row, and the store has all up to its offset: the keys of what it has had before.
     pub(super) fn claimed(&self, claim: Option<Claim>) -> Vec<K> {
         let mut state = self.state.lock();
+        if state.claim == Standing::Gone {
+            // It was closed while the store was asked.
+            return Vec::new();
+        }
         state.claim = Standing::Owner(claim.map_or(0, Claim::epoch));
         state.unanswered = 0;
         state.ask_again = Timestamp::ZERO;
-        let passed = claim.map(|claim| state.pending.pass_over(claim.offset()));
+        // What is under way is looked into, and may be more than the offset says now.
+        let passed = claim.filter(|_| !state.in_doubt).map(|claim| state.pending.pass_over(claim.offset()));
         let upto = state.pending.settled();
         drop(state);
         self.settled.send_modify(|settled| settled.upto = settled.upto.max(upto));
         self.room.notify_waiters();
         passed.unwrap_or_default()
+    }
+
+    /// The store did not answer a claim: it may come to it all the same, later.
+    pub(super) fn claim_unheard(&self) {
+        self.state.lock().unheard += 1;
+    }
+
+    /// Whether the row's epoch can be that of a claim of this process that came late: it is claimed once more then.
+    pub(super) fn claims_again(&self, epoch: u64) -> bool {
+        let mut state = self.state.lock();
+        let Standing::Owner(own) = state.claim else { return false };
+        let late = epoch.checked_sub(own).filter(|late| (1..=state.unheard).contains(late));
+        if let Some(late) = late {
+            state.unheard -= late;
+            state.claim = Standing::Unclaimed;
+            state.inherited = state.pending.accepted();
+        }
+        late.is_some()
     }
 
     /// The numbers that the store's offset must not leave: what comes before the first has been forgotten here, and what
@@ -392,7 +424,6 @@ impl<K: Key, V: Value> Shard<K, V> {
         let keys = stored(&mut state.pending);
         state.decided();
         let upto = state.pending.settled();
-        state.is_overdue = false;
         drop(state);
         self.settled.send_modify(|settled| {
             settled.upto = upto;
@@ -418,7 +449,7 @@ impl<K: Key, V: Value> Shard<K, V> {
     /// Whether the oldest write has come to wait longer than `age`, since this was last asked.
     pub(super) fn is_newly_overdue(&self, age: Duration, now: Timestamp) -> Option<Duration> {
         let mut state = self.state.lock();
-        let waited = now.since(state.pending.oldest()?);
+        let waited = state.pending.oldest().map_or(Duration::ZERO, |oldest| now.since(oldest));
         let was_overdue = std::mem::replace(&mut state.is_overdue, waited > age);
         (waited > age && !was_overdue).then_some(waited)
     }
@@ -456,7 +487,8 @@ impl<K, V> Shard<K, V> {
     /// There is nobody left who could have it written: how many writes waited.
     pub(super) fn leave(&self) -> usize {
         let mut state = self.state.lock();
-        let left = if state.end.is_some() { 0 } else { state.pending.depth().0 + state.arriving.len() };
+        let left =
+            if state.claim == Standing::Gone { 0 } else { state.pending.depth().0 + state.arriving.len() };
         state.end.get_or_insert_with(closed);
         drop(state);
         self.settled.send_modify(|settled| _ = settled.ended.get_or_insert_with(closed));
@@ -491,8 +523,15 @@ pub(super) trait Place: Send + Sync {
 impl<K: Key, V: Value> Place for Shard<K, V> {
     async fn settled(&self, seq: Seq) -> Result<()> {
         let mut settled = self.settled.subscribe();
-        let reached = settled.wait_for(|settled| settled.of(seq).is_some()).await;
-        reached.ok().and_then(|settled| settled.of(seq)).unwrap_or_else(|| Err(closed()))
+        let due = |settled: &Settled| settled.last.map_or(seq, |last| last.min(seq));
+        let reached =
+            settled.wait_for(|settled| settled.upto >= due(settled) || settled.ended.is_some()).await;
+        let Ok(reached) = reached else { return Err(closed()) };
+        match &reached.ended {
+            _ if reached.dead.contains(&seq) => Err(dead()),
+            Some(why) if reached.upto < due(&reached) => Err(why.clone()),
+            _ => Ok(()),
+        }
     }
 
     async fn durable(&self, seq: Seq) -> Result<()> {
@@ -501,9 +540,8 @@ impl<K: Key, V: Value> Place for Shard<K, V> {
     }
 }
 
-fn dead() -> Error {
-    let why = "the store will never take this write; it is among the dead letters";
-    Error::new(ErrorKind::DeadLetter, why)
+pub(super) fn dead() -> Error {
+    Error::new(ErrorKind::DeadLetter, "the store will never take this write; it is among the dead letters")
 }
 
 pub(super) fn closed() -> Error {

@@ -9,11 +9,14 @@ use crate::store::Seq;
 
 /// The places of writes that have been answered, to wait for what becomes of them.
 #[derive(Clone)]
-pub(crate) struct Ticket(Vec<(Arc<dyn Place>, Seq)>);
+pub(crate) struct Ticket(Vec<Spot>);
+
+/// A place, and the number there.
+type Spot = (Arc<dyn Place>, Seq);
 
 impl Ticket {
     /// `None` if there is nothing to wait for.
-    pub(super) fn of(places: Vec<(Arc<dyn Place>, Seq)>) -> Option<Self> {
+    pub(super) fn of(places: Vec<Spot>) -> Option<Self> {
         (!places.is_empty()).then_some(Self(places))
     }
 
@@ -36,9 +39,7 @@ impl Ticket {
 
 impl PartialEq for Ticket {
     fn eq(&self, other: &Self) -> bool {
-        let same = |(one, other): (&(Arc<dyn Place>, Seq), &(Arc<dyn Place>, Seq))| {
-            Arc::ptr_eq(&one.0, &other.0) && one.1 == other.1
-        };
+        let same = |(one, other): (&Spot, &Spot)| Arc::ptr_eq(&one.0, &other.0) && one.1 == other.1;
         self.0.len() == other.0.len() && self.0.iter().zip(&other.0).all(same)
     }
 }

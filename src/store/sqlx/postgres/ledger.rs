@@ -9,7 +9,7 @@ use crate::error::StoreError;
 use crate::store::sqlx::error::{store_error, undone};
 use crate::store::sqlx::ledger::{POSTGRES_TABLES, Text, Texts, check_version, placed, signed, unsigned};
 use crate::store::sqlx::row::refused;
-use crate::store::transactional::{Batch, Claim, DeadLetter, JournalId, Seq, ShardId};
+use crate::store::{Batch, Claim, DeadLetter, JournalId, Seq, ShardId};
 
 const KEEP: &str = "\
 INSERT INTO larder_dead_letter (journal, shard, seq, at, why, record)

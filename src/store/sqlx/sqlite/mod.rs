@@ -14,10 +14,10 @@ use self::ledger::Ledger;
 use super::error::{classified, for_each, uncommitted, unconnected, undone};
 use crate::bounds::{Key, Value};
 use crate::error::{Error, Result, StoreError};
-use crate::store::transactional::{
-    Batch, Claim, Committed, DeadLetter, JournalId, Seq, ShardId, TransactionalStore,
+use crate::store::{
+    Batch, Change, Claim, Committed, DeadLetter, JournalId, Loader, Saved, Seq, ShardId, Store,
+    TransactionalStore, last_changes,
 };
-use crate::store::{Change, Loader, Saved, Store, last_changes};
 
 pub use rows::SqliteRows;
 pub use table::SqliteTable;

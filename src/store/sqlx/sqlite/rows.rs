@@ -4,9 +4,9 @@ use ::sqlx::SqliteConnection;
 use async_trait::async_trait;
 
 use crate::bounds::{Key, Value};
+use crate::change::PendingWrite;
 use crate::error::StoreError;
 use crate::store::Change;
-use crate::store::transactional::PendingWrite;
 
 /// Statements that read and write the values of keys in SQLite. [`SqliteTable`](super::SqliteTable) is one.
 ///
