@@ -1,7 +1,7 @@
 //! What does write-behind gain over writing through, and what does it cost?
 //!
 //! Stores are real ones, with the same settings on both sides: SQLite in a file, `synchronous = FULL`; PostgreSQL with
-//! `fsync` and `synchronous_commit` on, where it is installed. Rows are of 1 KiB, keys distinct and scattered. What is compared
+//! `fsync` and `synchronous_commit` on, where it is installed. Rows are of 1 KiB, keys distinct. What is compared
 //! runs in turns, [`ROUNDS`] times, and the median of the ratios counts.
 
 mod support;
@@ -10,7 +10,7 @@ mod support;
 mod servers;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -113,8 +113,16 @@ fn table() -> Table {
     Table::new("posts").key("id", Kind::Int).column("body", Kind::Text)
 }
 
-/// Rows a second, in turns.
 async fn compare(database: &str, rows: &Rows) {
+    for scattered in [false, true] {
+        SCATTERED.store(scattered, Ordering::Relaxed);
+        let order = if scattered { "scattered keys" } else { "keys in order" };
+        take_turns(&format!("{database}, {order}"), rows).await;
+    }
+}
+
+/// Rows a second.
+async fn take_turns(what: &str, rows: &Rows) {
     bare(rows).await;
     let mut rates: Vec<[f64; 6]> = Vec::new();
     for _ in 0..ROUNDS {
@@ -131,7 +139,7 @@ async fn compare(database: &str, rows: &Rows) {
     let ratio = |at: usize, base: usize| {
         support::part(&support::sorted(rates.iter().map(|rates| rates[at] / rates[base])), 5)
     };
-    println!("\n{database:<44} {:>10}   ratio, median of {ROUNDS} rounds, to", "rows/s");
+    println!("\n{what:<44} {:>10}   ratio, median of {ROUNDS} rounds, to", "rows/s");
     let names = [
         "one writer, one row each commit",
         "64 writers, the same, one connection",
@@ -155,11 +163,15 @@ async fn rate(rows: u64, run: impl Future<Output = Duration>) -> f64 {
     rows as f64 / run.await.as_secs_f64()
 }
 
-/// Scattered over [`ROWS`] rows that are there, and distinct within a run. The value differs from that of every other run:
-/// SQLite does not write what is there already.
+/// One of [`ROWS`] rows that are there, another one for each `n` of a run: in the order of their keys, or scattered, which
+/// has a batch touch as many pages as it has rows. The value differs from that of every other run: SQLite does not write
+/// what is there already.
 fn row(n: u64, run: u64) -> (u64, String) {
-    (n * 7_919 % 20_011, format!("{run:>8}{n:>8}{}", "x".repeat(1_000)))
+    let key = if SCATTERED.load(Ordering::Relaxed) { n * 7_919 % 20_011 } else { n };
+    (key, format!("{run:>8}{n:>8}{}", "x".repeat(1_000)))
 }
+
+static SCATTERED: AtomicBool = AtomicBool::new(false);
 
 /// A number that no other run has.
 fn run() -> u64 {

@@ -69,12 +69,21 @@ impl Postgres {
 
     /// Starts what was killed, on its port, with the files that it has.
     pub async fn start_again(&self) {
-        let running = self.spawn();
-        *self.running.lock().expect("no panic") = Some(running);
         let since = Instant::now();
+        self.ensure_it_runs();
         while let Err(error) = PgConnection::connect_with(&self.options()).await {
             assert!(since.elapsed() < PATIENCE, "postgres does not answer: {error}\n{}", self.log());
             aside(|| thread::sleep(Duration::from_millis(20))).await;
+            self.ensure_it_runs();
+        }
+    }
+
+    /// It refuses to start as long as a session of the server before it is not quite dead.
+    fn ensure_it_runs(&self) {
+        let mut running = self.running.lock().expect("no panic");
+        let runs = running.as_mut().is_some_and(|running| matches!(running.0.try_wait(), Ok(None)));
+        if !runs {
+            *running = Some(self.spawn());
         }
     }
 
@@ -84,8 +93,8 @@ impl Postgres {
         let errors = log.try_clone().expect("there are file descriptors left");
         let mut command = unprivileged(&self.programs.join("postgres"));
         command.arg("-D").arg(self.data()).args(["-p", &self.port.to_string(), "-h", "127.0.0.1", "-k", ""]);
-        // A crash of the server is tested, none of the machine.
-        for setting in ["fsync=off", "max_connections=40", "shared_buffers=16MB", "max_wal_senders=0"] {
+        // A crash of the server is tested, none of the machine. A commit can wait for a standby only where there may be one.
+        for setting in ["fsync=off", "max_connections=40", "shared_buffers=16MB", "max_wal_senders=1"] {
             command.args(["-c", setting]);
         }
         self.settings.iter().for_each(|setting| _ = command.args(["-c", setting]));
@@ -129,6 +138,8 @@ impl Postgres {
     fn sessions(&self) -> Vec<Pid> {
         let running = self.running.lock().expect("no panic");
         let Some(running) = &*running else { return Vec::new() };
+        // Stopped, so that it does not start another one meanwhile.
+        _ = kill_process(Pid::from_child(&running.0), Signal::STOP);
         children(running.0.id())
     }
 
