@@ -10,11 +10,14 @@
 //! | [`coalesce`] | what a batch comes to: pure |
 //! | `shard` | one sequence of writes, between callers and its driver |
 //! | `driver` | the task that brings them to the store |
+//! | `accepting` | how a write comes to wait, or does not |
+//! | `reading` | what readers see |
 //! | `destination` | what is promised of that: at least once, once by id, exactly once |
 //! | `letters` | what the store will never take |
 
 #![allow(clippy::exhaustive_enums, clippy::exhaustive_structs, reason = "not part of the public interface")]
 
+mod accepting;
 mod backing;
 mod builder;
 #[doc(hidden)]
@@ -26,6 +29,7 @@ pub mod flusher;
 mod letters;
 #[doc(hidden)]
 pub mod pending;
+mod reading;
 mod settings;
 mod shard;
 mod ticket;
@@ -37,24 +41,23 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::bounds::{Key, Value};
-use crate::error::{Error, ErrorKind, Outcome, Result, StoreError};
+use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::event::{Event, Events};
-use crate::journal::{Appending, Found, Log, Opened, Progress};
-use crate::store::{Change, JournalId, Loader, Saved, ShardId, Store};
+use crate::journal::{Found, Log, Opened, Progress};
+use crate::store::{Change, JournalId, ShardId};
 use crate::time::{self, Timestamp, Unanswered};
 
 use destination::Destination;
 use driver::{Driven, drive, is_whole};
-use letters::{InMemory, refused};
+use letters::InMemory;
 use pending::Pending;
 use settings::Settings;
-use shard::{Place, Refusal, Shard, closed, dead};
+use shard::{Place, Shard, closed};
 
 pub(crate) use backing::Backing;
 pub use builder::{WriteBehindBuilder, write_behind};
@@ -343,169 +346,6 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
         }
         Ok(())
     }
-
-    async fn accept(&self, change: Change<K, V>) -> Result<(), StoreError> {
-        match self.enter(change).await? {
-            Some(appending) => {
-                let seq = appending.await.map_err(refused)?;
-                // Put aside before it was answered: nobody could ask for it later.
-                if self.0.shards[0].is_dead(seq) { Err(refused(dead())) } else { Ok(()) }
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Has a write take its place. It is accepted when it is in the log, where there is one.
-    async fn enter(&self, change: Change<K, V>) -> Result<Option<Appending>, StoreError> {
-        self.start().map_err(refused)?;
-        let record = self.record(&change)?;
-        match self.try_enter(change, record) {
-            Ok(entered) => Ok(entered),
-            Err(refusal) => self.at_limit(refusal).await,
-        }
-    }
-
-    fn record(&self, change: &Change<K, V>) -> Result<Option<Vec<u8>>, StoreError> {
-        self.0.log.as_ref().map(|log| log.encode(change)).transpose().map_err(refused)
-    }
-
-    #[inline]
-    fn try_enter(
-        &self,
-        change: Change<K, V>,
-        record: Option<Vec<u8>>,
-    ) -> Result<Option<Appending>, Refusal<K, V>> {
-        let shard = self.shard(change.key());
-        match (&self.0.log, record) {
-            (Some(log), Some(record)) => shard.append(change, record, &**log, || self.0.now()).map(Some),
-            _ => {
-                let bytes = (self.0.weigh)(&change);
-                shard.accept(change, bytes, || self.0.now()).map(|()| None)
-            }
-        }
-    }
-
-    /// What becomes of a write for which there is no room.
-    #[cold]
-    async fn at_limit(&self, refusal: Refusal<K, V>) -> Result<Option<Appending>, StoreError> {
-        let (change, record) = match refusal {
-            Refusal::Ended(why) => return Err(ended(why)),
-            Refusal::Full(change, record) => (change, record),
-        };
-        self.0.emit(&Event::AtLimit);
-        match self.0.settings.at_limit {
-            AtLimit::Reject => Err(full()),
-            AtLimit::Block(patience) => self.wait_for_room(change, record, time::from_now(patience)).await,
-            AtLimit::WriteThrough => {
-                self.settle(std::slice::from_ref(change.key())).await.map_err(refused)?;
-                self.0.destination.write_now(&change).await.map(|()| None)
-            }
-        }
-    }
-
-    async fn wait_for_room(
-        &self,
-        mut change: Change<K, V>,
-        mut record: Option<Vec<u8>>,
-        until: Instant,
-    ) -> Result<Option<Appending>, StoreError> {
-        let shard = Arc::clone(self.shard(change.key()));
-        loop {
-            let mut room = std::pin::pin!(shard.room.notified());
-            // Before looking: room that is made in between must not be missed.
-            room.as_mut().enable();
-            (change, record) = match self.try_enter(change, record) {
-                Ok(entered) => return Ok(entered),
-                Err(Refusal::Ended(why)) => return Err(ended(why)),
-                Err(Refusal::Full(change, record)) => (change, record),
-            };
-            if time::within(until, room).await.is_err() {
-                return Err(full());
-            }
-        }
-    }
-
-    /// What is found in a log may be in the store already, and have been changed there since: it is not read before that
-    /// is known.
-    async fn is_ready(&self) -> Result<(), StoreError> {
-        if self.0.log.is_none() || self.0.shards[0].is_claimed() {
-            return Ok(());
-        }
-        self.start()?;
-        let shard = &self.0.shards[0];
-        loop {
-            let mut changed = std::pin::pin!(shard.room.notified());
-            changed.as_mut().enable();
-            if shard.is_claimed() {
-                return Ok(());
-            }
-            changed.await;
-        }
-    }
-}
-
-#[async_trait]
-impl<K: Key + Ord, V: Value> Loader<K, V> for WriteBehind<K, V> {
-    /// What waits for `key`, or else what the store has.
-    async fn load(&self, key: &K) -> Result<Option<V>, StoreError> {
-        self.is_ready().await?;
-        let shard = self.shard(key);
-        if let Some(waiting) = shard.read(key)? {
-            return Ok(waiting);
-        }
-        let stored = self.0.destination.load(key).await?;
-        // A write that was accepted meanwhile is newer than what the store has said.
-        Ok(shard.read(key)?.unwrap_or(stored))
-    }
-
-    async fn load_many(&self, keys: &[K]) -> Vec<Result<Option<V>, StoreError>> {
-        if let Err(error) = self.is_ready().await {
-            let error = Error::store(error);
-            return keys.iter().map(|_| Err(StoreError::from(error.clone()))).collect();
-        }
-        let waiting = |key: &K| self.shard(key).read(key).map_err(StoreError::from).transpose();
-        let mut answers: Vec<Option<_>> = keys.iter().map(waiting).collect();
-        let missing: Vec<usize> = (0..keys.len()).filter(|at| answers[*at].is_none()).collect();
-        if !missing.is_empty() {
-            let wanted: Vec<K> = missing.iter().map(|at| keys[*at].clone()).collect();
-            let stored = self.0.destination.load_many(&wanted).await;
-            if stored.len() != wanted.len() {
-                // Whoever asked sees that it is wrong.
-                return stored;
-            }
-            for (at, stored) in missing.into_iter().zip(stored) {
-                answers[at] = Some(waiting(&keys[at]).unwrap_or(stored));
-            }
-        }
-        answers.into_iter().flatten().collect()
-    }
-}
-
-#[async_trait]
-impl<K: Key + Ord, V: Value> Store<K, V> for WriteBehind<K, V> {
-    async fn save(&self, key: &K, value: &V) -> Result<Saved<V>, StoreError> {
-        self.accept(Change::Put(key.clone(), value.clone())).await.map(Into::into)
-    }
-
-    async fn delete(&self, key: &K) -> Result<(), StoreError> {
-        self.accept(Change::Delete(key.clone())).await
-    }
-
-    /// Accepts them in their order, and waits for the log once.
-    async fn apply(&self, changes: &[Change<K, V>]) -> Result<(), StoreError> {
-        let mut appending = Vec::new();
-        for (done, change) in changes.iter().enumerate() {
-            let entered = self.enter(change.clone()).await.map_err(|error| error.after(done))?;
-            appending.extend(entered);
-        }
-        let mut is_dead = false;
-        for appending in appending {
-            let seq = appending.await.map_err(refused)?;
-            is_dead |= self.0.shards[0].is_dead(seq);
-        }
-        // The others are accepted.
-        if is_dead { Err(refused(dead()).after(changes.len() - 1)) } else { Ok(()) }
-    }
 }
 
 impl<K, V> Parts<K, V> {
@@ -544,15 +384,6 @@ impl<K, V> fmt::Debug for WriteBehind<K, V> {
 
 fn since(began: Instant) -> Timestamp {
     Timestamp::ZERO.after(began.elapsed())
-}
-
-fn ended(why: Error) -> StoreError {
-    refused(why.with_outcome(Outcome::NotApplied))
-}
-
-fn full() -> StoreError {
-    let why = "as many writes wait for the store as may; it is slower than its writers, or fails";
-    refused(Error::new(ErrorKind::Full, why).with_outcome(Outcome::NotApplied))
 }
 
 fn no_runtime() -> Error {

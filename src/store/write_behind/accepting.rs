@@ -1,0 +1,136 @@
+//! How a write comes to wait: its record, its place, and what becomes of it where there is none.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use super::WriteBehind;
+use super::letters::refused;
+use super::settings::AtLimit;
+use super::shard::{Refusal, dead};
+use crate::bounds::{Key, Value};
+use crate::error::{Error, ErrorKind, Outcome, StoreError};
+use crate::event::Event;
+use crate::journal::Appending;
+use crate::store::{Change, Saved, Store};
+use crate::time;
+
+#[async_trait]
+impl<K: Key + Ord, V: Value> Store<K, V> for WriteBehind<K, V> {
+    async fn save(&self, key: &K, value: &V) -> Result<Saved<V>, StoreError> {
+        self.accept(Change::Put(key.clone(), value.clone())).await.map(Into::into)
+    }
+
+    async fn delete(&self, key: &K) -> Result<(), StoreError> {
+        self.accept(Change::Delete(key.clone())).await
+    }
+
+    /// Accepts them in their order, and waits for the log once.
+    async fn apply(&self, changes: &[Change<K, V>]) -> Result<(), StoreError> {
+        let mut appending = Vec::new();
+        for (done, change) in changes.iter().enumerate() {
+            let entered = self.enter(change.clone()).await.map_err(|error| error.after(done))?;
+            appending.extend(entered);
+        }
+        let mut is_dead = false;
+        for appending in appending {
+            let seq = appending.await.map_err(refused)?;
+            is_dead |= self.0.shards[0].is_dead(seq);
+        }
+        // The others are accepted.
+        if is_dead { Err(refused(dead()).after(changes.len() - 1)) } else { Ok(()) }
+    }
+}
+
+impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
+    async fn accept(&self, change: Change<K, V>) -> Result<(), StoreError> {
+        match self.enter(change).await? {
+            Some(appending) => {
+                let seq = appending.await.map_err(refused)?;
+                // Put aside before it was answered: nobody could ask for it later.
+                if self.0.shards[0].is_dead(seq) { Err(refused(dead())) } else { Ok(()) }
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Has a write take its place. It is accepted when it is in the log, where there is one.
+    async fn enter(&self, change: Change<K, V>) -> Result<Option<Appending>, StoreError> {
+        self.start().map_err(refused)?;
+        let record = self.record(&change)?;
+        match self.try_enter(change, record) {
+            Ok(entered) => Ok(entered),
+            Err(refusal) => self.at_limit(refusal).await,
+        }
+    }
+
+    fn record(&self, change: &Change<K, V>) -> Result<Option<Vec<u8>>, StoreError> {
+        self.0.log.as_ref().map(|log| log.encode(change)).transpose().map_err(refused)
+    }
+
+    #[inline]
+    fn try_enter(
+        &self,
+        change: Change<K, V>,
+        record: Option<Vec<u8>>,
+    ) -> Result<Option<Appending>, Refusal<K, V>> {
+        let shard = self.shard(change.key());
+        match (&self.0.log, record) {
+            (Some(log), Some(record)) => shard.append(change, record, &**log, || self.0.now()).map(Some),
+            _ => {
+                let bytes = (self.0.weigh)(&change);
+                shard.accept(change, bytes, || self.0.now()).map(|()| None)
+            }
+        }
+    }
+
+    /// What becomes of a write for which there is no room.
+    #[cold]
+    async fn at_limit(&self, refusal: Refusal<K, V>) -> Result<Option<Appending>, StoreError> {
+        let (change, record) = match refusal {
+            Refusal::Ended(why) => return Err(ended(why)),
+            Refusal::Full(change, record) => (change, record),
+        };
+        self.0.emit(&Event::AtLimit);
+        match self.0.settings.at_limit {
+            AtLimit::Reject => Err(full()),
+            AtLimit::Block(patience) => self.wait_for_room(change, record, time::from_now(patience)).await,
+            AtLimit::WriteThrough => {
+                self.settle(std::slice::from_ref(change.key())).await.map_err(refused)?;
+                self.0.destination.write_now(&change).await.map(|()| None)
+            }
+        }
+    }
+
+    async fn wait_for_room(
+        &self,
+        mut change: Change<K, V>,
+        mut record: Option<Vec<u8>>,
+        until: Instant,
+    ) -> Result<Option<Appending>, StoreError> {
+        let shard = Arc::clone(self.shard(change.key()));
+        loop {
+            let mut room = std::pin::pin!(shard.room.notified());
+            // Before looking: room that is made in between must not be missed.
+            room.as_mut().enable();
+            (change, record) = match self.try_enter(change, record) {
+                Ok(entered) => return Ok(entered),
+                Err(Refusal::Ended(why)) => return Err(ended(why)),
+                Err(Refusal::Full(change, record)) => (change, record),
+            };
+            if time::within(until, room).await.is_err() {
+                return Err(full());
+            }
+        }
+    }
+}
+
+fn ended(why: Error) -> StoreError {
+    refused(why.with_outcome(Outcome::NotApplied))
+}
+
+fn full() -> StoreError {
+    let why = "as many writes wait for the store as may; it is slower than its writers, or fails";
+    refused(Error::new(ErrorKind::Full, why).with_outcome(Outcome::NotApplied))
+}
