@@ -5,11 +5,13 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use larder::journal::Volatile;
 use larder::testing::{Call, FakeStore};
-use larder::{Builder, ErrorKind, LayeredCache, Memory, Reached, write_behind};
+use larder::{Builder, Cache, ErrorKind, LayeredCache, Memory, Reached, Store, write_behind};
 use support::{MINUTE, numbers};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -169,4 +171,49 @@ async fn several_shards_keep_each_keys_order() {
     cache.flush().await.unwrap();
     assert!((0..20).all(|key| store.row(&key) == Some(49)));
     assert!(store.count(Call::Save) < 20 * 50, "most were replaced while they waited");
+}
+
+/// A copy that another process reads was made of what waited; the store may have made something else of it.
+#[tokio::test(start_paused = true)]
+async fn what_has_been_stored_is_dropped_from_a_shared_tier_too() {
+    let (store, server) = (numbers(0), larder::testing::SharedServer::new());
+    let writer = settings(&store).tier(server.tier()).sole_writer().build().unwrap();
+    let reader = larder::read_through(store.clone()).tier(server.tier()).ttl(MINUTE).build().unwrap();
+    writer.put(&1, 10).await.unwrap();
+    assert_eq!(reader.get(&1).await.unwrap(), Some(10), "from the shared tier: the store has it not");
+    writer.flush().await.unwrap();
+    store.set_row(1, 11);
+    assert_eq!(reader.get(&1).await.unwrap(), Some(11));
+}
+
+#[tokio::test(start_paused = true)]
+async fn any_cache_can_be_flushed() {
+    let store = numbers(0);
+    let caches: [Arc<dyn Cache<u64, u64>>; 2] = [
+        Arc::new(cache(&store)),
+        Arc::new(
+            larder::cache_aside(store.clone()).tier(Memory::with_capacity(1)).ttl(MINUTE).build().unwrap(),
+        ),
+    ];
+    for cache in caches {
+        let _ = cache.put(&1, 10).await.unwrap();
+        cache.flush().await.unwrap();
+        assert_eq!(store.row(&1), Some(10));
+    }
+}
+
+/// Building needs no runtime; writing does, and says so.
+#[test]
+fn outside_a_runtime_it_says_what_it_needs() {
+    let store = numbers(1);
+    let behind = write_behind(store.clone()).journal(Volatile::new()).store().unwrap();
+    let refused = behind.save(&1, &10).now_or_never().expect("it does not wait").unwrap_err();
+    assert_eq!(refused.downcast_ref::<larder::Error>().map(larder::Error::kind), Some(ErrorKind::NoRuntime));
+    assert_eq!(refused.outcome(), larder::Outcome::NotApplied);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    runtime.block_on(async {
+        _ = behind.save(&1, &10).await.unwrap();
+        behind.flush().await.unwrap();
+    });
+    assert_eq!(store.row(&1), Some(10));
 }
