@@ -75,6 +75,10 @@ pub(crate) struct FoundWrite<K, V> {
 }
 
 /// How far a log has come, or that it has come to its end.
+#[cfg_attr(
+    not(any(all(feature = "local-log", unix), feature = "testing")),
+    allow(dead_code, reason = "there is no log without one of these")
+)]
 #[derive(Clone, Debug)]
 pub(crate) enum Progress {
     /// All up to this one survive the process, and the machine.
