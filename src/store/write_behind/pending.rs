@@ -109,7 +109,7 @@ impl<K: Clone + Eq + Hash, V: Clone> Pending<K, V> {
     /// Whether there is room for so many more.
     pub fn has_room(&self, operations: usize, bytes: usize) -> bool {
         let depth = self.flusher.depth();
-        depth == 0
+        depth + operations == 1
             || (depth + operations <= self.bounds.operations.max(1)
                 && self.bytes.saturating_add(bytes) <= self.bounds.bytes)
     }
@@ -388,6 +388,13 @@ mod tests {
         work(&mut pending);
         pending.stored();
         put(&mut pending, 3, 3);
+    }
+
+    #[test]
+    fn there_is_no_more_room_for_many_at_once_than_for_one_after_the_other() {
+        let pending = pending(Bounds { operations: 10, bytes: 100 });
+        assert!(pending.has_room(10, 100) && !pending.has_room(11, 11) && !pending.has_room(2, 101));
+        assert!(pending.has_room(1, 1_000), "nothing else waits");
     }
 
     #[test]
