@@ -80,7 +80,7 @@ pub use crate::store::Seq;
 /// | | [`Volatile`](crate::journal::Volatile) | a log |
 /// |---|---|---|
 /// | the process ends | all that waits is lost | nothing is lost: the next one that opens the log goes on |
-/// | any [`Store`] | a batch of which nobody knows what became is written again | the same, and after a restart as well |
+/// | any [`Store`](crate::Store) | a batch of which nobody knows what became is written again | the same, and after a restart as well |
 /// | [`exactly_once`](WriteBehindBuilder::exactly_once) | each write has its effect at most once | exactly once |
 pub struct WriteBehind<K, V>(Arc<Parts<K, V>>);
 
