@@ -11,6 +11,7 @@ use larder::tier::redis::Credentials;
 use larder::{Builder, LayeredCache, Memory, Redis, cache_aside, write_through};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use support::copies::{name, set};
 use support::redis_server::RedisServer;
 use support::resp::Reply;
 use support::watching::soon;
@@ -41,11 +42,7 @@ async fn get_many(cache: &LayeredCache<u64, u64>, keys: &[u64]) -> Vec<Option<u6
 }
 
 async fn damage(server: &RedisServer, key: u64) {
-    let Reply::Array(names) = server.command(&["KEYS", &format!("n:{{*:{key}")]).await else {
-        panic!("no list")
-    };
-    let name = names.first().and_then(Reply::text).expect("a copy");
-    server.command(&["SET", &name, "of somebody else"]).await;
+    set(server, &name(server, &format!("n:{{*:{key}")).await, b"of somebody else").await;
 }
 
 /// Hits, misses, kept absences, unkept ones, damaged copies and repeated keys in one call: each has its own answer.

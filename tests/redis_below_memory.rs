@@ -7,6 +7,7 @@ use std::time::Duration;
 use larder::testing::{Call, FakeStore};
 use larder::tier::redis::RedisBuilder;
 use larder::{Builder, LayeredCache, Local, Memory, cache_aside};
+use support::copies::name;
 use support::proxy::Proxy;
 use support::redis_server::RedisServer;
 use support::resp::Reply;
@@ -37,8 +38,7 @@ async fn evict(server: &RedisServer) {
 }
 
 async fn name_of_7(server: &RedisServer) -> String {
-    let Reply::Array(names) = server.command(&["KEYS", "n:{b*:7"]).await else { panic!("no list") };
-    names.first().and_then(Reply::text).expect("the slot of 7")
+    name(server, "n:{b*:7").await
 }
 
 /// A read that has the old row from the store, and has not yet been able to keep it.

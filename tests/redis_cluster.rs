@@ -8,53 +8,17 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use larder::testing::{FakeStore, tier_contract};
-use larder::tier::redis::{Namespace, RedisBuilder};
-use larder::{Builder, LayeredCache, Redis, cache_aside, write_through};
+use larder::tier::redis::Namespace;
+use larder::{Redis, cache_aside, write_through};
 use support::ledger::Ledger;
+use support::numbers;
+use support::process::{DEADLINE, Process, key_in};
 use support::redis_cluster::{RedisCluster, TakeOver, slot_of};
 use support::redis_server::RedisServer;
-use support::watching::{Heard, everything_in, soon, until};
-use support::{MINUTE, numbers};
+use support::watching::{everything_in, soon, until};
 
-/// Longer than the tier's own 100 milliseconds: a machine with other things to do is no outage.
-const DEADLINE: Duration = Duration::from_millis(300);
 /// The slots of the buckets of a few keys are all over the cluster.
 const MANY: u64 = 500;
-
-/// One process of a service on a cluster.
-struct Process {
-    cache: LayeredCache<u64, u64>,
-    heard: Heard,
-}
-
-impl Process {
-    fn on(cluster: &RedisCluster, builder: Builder<u64, u64>) -> Self {
-        Self::with(cluster.builder().deadline(DEADLINE), builder)
-    }
-
-    fn with(redis: RedisBuilder, builder: Builder<u64, u64>) -> Self {
-        let heard = Heard::default();
-        let redis = redis.build().expect("addresses");
-        let builder = builder.tier(redis.namespace("n")).ttl(MINUTE).jitter(0.0).observer(heard.clone());
-        Self { cache: builder.build().expect("complete"), heard }
-    }
-
-    async fn get(&self, key: u64) -> Option<u64> {
-        soon(self.cache.get(&key)).await.expect("answered")
-    }
-
-    async fn get_all(&self, keys: &[u64]) -> Vec<Option<u64>> {
-        let answers = soon(self.cache.get_many(keys)).await;
-        answers.into_iter().map(|answer| answer.expect("answered")).collect()
-    }
-
-    /// How many of the keys are found without a load.
-    async fn finds(&self, keys: &[u64]) -> u64 {
-        let loads = self.cache.stats().loads;
-        self.get_all(keys).await;
-        keys.len() as u64 - (self.cache.stats().loads - loads)
-    }
-}
 
 fn all() -> Vec<u64> {
     (0..MANY).collect()
@@ -69,8 +33,7 @@ async fn key_on(cluster: &RedisCluster, node: usize) -> (u64, u16) {
     for name in cluster.keys("n:*").await {
         let slot = slot_of(&name);
         if cluster.primary_of(slot).await == node {
-            let key = name.rsplit(':').next().expect("a part").parse().expect("a number");
-            return (key, slot);
+            return (key_in(&name), slot);
         }
     }
     panic!("none of the keys is there");
@@ -200,7 +163,7 @@ async fn a_slot_that_is_on_its_way_is_read_and_written() {
         .await
         .into_iter()
         .filter(|name| slot_of(name) == slot)
-        .map(|name| name.rsplit(':').next().expect("a part").parse().expect("a number"))
+        .map(|name| key_in(&name))
         .collect();
     assert!(there.len() > 10, "a bucket has some {} keys", 3_000 / 64);
     let moving = cluster.open(slot, 1).await;

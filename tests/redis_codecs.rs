@@ -2,15 +2,12 @@
 
 mod support;
 
-use std::time::Duration;
-
-use larder::bounds::{Key, Value};
-use larder::codec::{CacheKey, Codec, Compression, Json, MessagePack, Postcard};
+use larder::LayeredCache;
+use larder::bounds::Value;
+use larder::codec::{Codec, Compression, Json, MessagePack, Postcard};
 use larder::testing::FakeStore;
-use larder::tier::redis::Namespace;
-use larder::{LayeredCache, Redis, cache_aside};
 use serde::{Deserialize, Serialize};
-use support::MINUTE;
+use support::copies::{bytes, name, on, set, tier};
 use support::redis_server::RedisServer;
 use support::resp::Reply;
 use support::watching::soon;
@@ -36,43 +33,21 @@ fn posts() -> FakeStore<u64, Post> {
     FakeStore::with((0..10).map(|id| (id, post(id))))
 }
 
-fn tier<V>(server: &RedisServer) -> Namespace<V> {
-    let redis = Redis::builder(server.url()).deadline(Duration::from_secs(2)).build().expect("a URL");
-    redis.namespace("n")
-}
-
-fn on<K: Key + CacheKey, V: Value, C: Codec<V>>(
-    tier: Namespace<V, C>,
-    store: &FakeStore<K, V>,
-) -> LayeredCache<K, V> {
-    let builder = cache_aside(store.clone()).tier(tier).ttl(MINUTE).absent_ttl(MINUTE);
-    builder.jitter(0.0).build().expect("complete")
-}
-
 async fn get<V: Value>(cache: &LayeredCache<u64, V>, key: u64) -> Option<V> {
     soon(cache.get(&key)).await.expect("answered")
 }
 
-async fn name(server: &RedisServer) -> String {
-    let Reply::Array(names) = server.command(&["KEYS", "n:*"]).await else { panic!("no list") };
-    assert_eq!(names.len(), 1, "{names:?}");
-    names[0].text().expect("a name")
-}
-
 async fn copy(server: &RedisServer) -> Vec<u8> {
-    match server.command(&["GET", &name(server).await]).await {
-        Reply::Bulk(Some(bytes)) => bytes,
-        other => panic!("{other:?}"),
-    }
+    bytes(server, &name(server, "n:*").await).await
 }
 
-async fn set(server: &RedisServer, bytes: &[u8]) {
-    server.command(&[b"SET", name(server).await.as_bytes(), bytes]).await;
+async fn replace(server: &RedisServer, bytes: &[u8]) {
+    set(server, &name(server, "n:*").await, bytes).await;
 }
 
 async fn serves_all<C: Codec<Post>>(server: &RedisServer, codec: impl Fn() -> C) {
     let store = posts();
-    let process = || on(tier(server).codec(codec()), &store);
+    let process = || on(tier(server, "n").codec(codec()), &store);
     let (one, other) = (process(), process());
     for key in 0..12 {
         assert_eq!(get(&one, key).await, get(&other, key).await);
@@ -97,8 +72,8 @@ async fn a_service_changes_its_format_while_it_runs() {
         return;
     };
     let store = posts();
-    let old = on(tier(&server), &store);
-    let new = on(tier(&server).codec(MessagePack::default()), &store);
+    let old = on(tier(&server, "n"), &store);
+    let new = on(tier(&server, "n").codec(MessagePack::default()), &store);
     for round in 0..3 {
         assert_eq!(get(&old, 1).await, Some(post(1)));
         assert_eq!(get(&new, 1).await, Some(post(1)), "round {round}");
@@ -106,7 +81,7 @@ async fn a_service_changes_its_format_while_it_runs() {
     assert_eq!((old.stats().unreadable, new.stats().unreadable), (2, 3), "what the other wrote is a miss");
     assert_eq!((old.stats().loads, new.stats().loads), (3, 3));
     assert_eq!((old.stats().tier_failures, new.stats().tier_failures), (0, 0));
-    let newcomer = on(tier(&server).codec(MessagePack::default()), &store);
+    let newcomer = on(tier(&server, "n").codec(MessagePack::default()), &store);
     assert_eq!(get(&newcomer, 1).await, Some(post(1)));
     assert_eq!(newcomer.stats().loads, 0);
     soon(old.put(&1, post(9))).await.expect("written");
@@ -125,7 +100,7 @@ async fn damaged_bytes_are_a_miss_in_every_format() {
 
 async fn damaged_bytes_are_a_miss<C: Codec<Post>>(server: &RedisServer, codec: impl Fn() -> C) {
     let store = posts();
-    let reader = on(tier(server).codec(codec()), &store);
+    let reader = on(tier(server, "n").codec(codec()), &store);
     get(&reader, 1).await;
     let whole = copy(server).await;
     // Its length is told in the envelope.
@@ -141,7 +116,7 @@ async fn damaged_bytes_are_a_miss<C: Codec<Post>>(server: &RedisServer, codec: i
     ];
     for (at, damaged) in damages.iter().enumerate() {
         let before = reader.stats();
-        set(server, damaged).await;
+        replace(server, damaged).await;
         assert_eq!(get(&reader, 1).await, Some(post(1)));
         let after = reader.stats();
         assert_eq!((after.unreadable - before.unreadable, after.loads - before.loads), (1, 1), "damage {at}");
@@ -160,14 +135,14 @@ async fn what_one_has_compressed_all_can_read() {
     };
     let (store, long) = (long_texts(), "what a post says, ".repeat(500));
     for (compression, form) in [(Compression::lz4(), 0b0010), (Compression::zstd(), 0b0100)] {
-        let writer = on(tier::<String>(&server).compress(compression), &store);
+        let writer = on(tier::<String>(&server, "n").compress(compression), &store);
         get(&writer, 1).await;
         let copy = copy(&server).await;
         assert_eq!((copy[FORM], copy.len() < long.len() / 10), (form, true), "{} bytes", copy.len());
         for other in [
-            tier::<String>(&server),
-            tier(&server).compress(Compression::lz4()),
-            tier(&server).compress(Compression::zstd()),
+            tier::<String>(&server, "n"),
+            tier(&server, "n").compress(Compression::lz4()),
+            tier(&server, "n").compress(Compression::zstd()),
         ] {
             let reader = on(other, &store);
             assert_eq!(get(&reader, 1).await.as_deref(), Some(&*long));
@@ -185,7 +160,7 @@ async fn a_small_value_is_written_as_without_compression() {
         return;
     };
     let store = long_texts();
-    let writer = on(tier(&server).compress(Compression::zstd()), &store);
+    let writer = on(tier(&server, "n").compress(Compression::zstd()), &store);
     get(&writer, 2).await;
     let copy = copy(&server).await;
     assert_eq!(copy[59..], *b"\0\0\0\x01\x01\0\0\x01\0\0\0\x072\"short\"");
@@ -197,11 +172,11 @@ async fn max_value_counts_what_the_codec_has_written() {
         return;
     };
     let store = long_texts();
-    let limited = || on(tier::<String>(&server).compress(Compression::lz4()).max_value(5_000), &store);
+    let limited = || on(tier::<String>(&server, "n").compress(Compression::lz4()).max_value(5_000), &store);
     let alone = limited();
     get(&alone, 1).await;
     assert_eq!((alone.stats().unfit, server.command(&["DBSIZE"]).await), (1, Reply::Int(0)));
-    get(&on(tier::<String>(&server).compress(Compression::lz4()), &store), 1).await;
+    get(&on(tier::<String>(&server, "n").compress(Compression::lz4()), &store), 1).await;
     let reader = limited();
     assert_eq!(get(&reader, 1).await, Some("what a post says, ".repeat(500)));
     assert_eq!(
@@ -216,7 +191,7 @@ async fn max_value_counts_what_the_codec_has_written() {
 async fn a_bomb_is_a_miss() {
     let Some(server) = RedisServer::start_or_skip("a_bomb_is_a_miss").await else { return };
     let store = long_texts();
-    let reader = on(tier::<String>(&server).compress(Compression::lz4()), &store);
+    let reader = on(tier::<String>(&server, "n").compress(Compression::lz4()), &store);
     get(&reader, 1).await;
     let whole = copy(&server).await;
     for claim in [u32::MAX, 1 << 30, 9_999, 0] {
@@ -225,7 +200,7 @@ async fn a_bomb_is_a_miss() {
             bomb[FORM] = form;
             bomb[PAYLOAD..PAYLOAD + 4].copy_from_slice(&claim.to_be_bytes());
             let before = reader.stats();
-            set(&server, &bomb).await;
+            replace(&server, &bomb).await;
             assert_eq!(get(&reader, 1).await, Some("what a post says, ".repeat(500)));
             let after = reader.stats();
             let told = (after.unreadable - before.unreadable, after.loads - before.loads);

@@ -3,16 +3,15 @@
 mod support;
 
 use std::fmt::Debug;
-use std::time::Duration;
 
 use larder::bounds::{Key, Value};
 use larder::codec::{CacheKey, Codec, Json};
 use larder::testing::FakeStore;
-use larder::tier::redis::Namespace;
 use larder::{BoxError, Copies, LayeredCache, Local, Memory, cache_aside, write_through};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use support::MINUTE;
+use support::copies::{bytes, name, names, on, set, tier};
 use support::redis_server::RedisServer;
 use support::resp::Reply;
 use support::watching::soon;
@@ -21,25 +20,6 @@ use support::watching::soon;
 const HEAD: usize = 59;
 /// How long the envelope's own head is.
 const ENVELOPE: usize = 12;
-
-fn tier<V>(server: &RedisServer, namespace: &str) -> Namespace<V> {
-    // Not the deadline is tested here: a slow machine gets all the time it wants.
-    let redis = server.builder().deadline(Duration::from_secs(2)).build().expect("a URL");
-    redis.namespace(namespace)
-}
-
-fn on<K: Key + CacheKey, V: Value, C: Codec<V>>(
-    tier: Namespace<V, C>,
-    store: &FakeStore<K, V>,
-) -> LayeredCache<K, V> {
-    cache_aside(store.clone())
-        .tier(tier)
-        .ttl(MINUTE)
-        .absent_ttl(MINUTE)
-        .jitter(0.0)
-        .build()
-        .expect("complete")
-}
 
 /// A process of its own, in the namespace `n`.
 fn process<K, V>(server: &RedisServer, store: &FakeStore<K, V>) -> LayeredCache<K, V>
@@ -52,30 +32,6 @@ where
 
 async fn get<K: Key, V: Value>(cache: &LayeredCache<K, V>, key: &K) -> Option<V> {
     soon(cache.get(key)).await.expect("answered")
-}
-
-/// The one name in the server that fits.
-async fn name(server: &RedisServer, pattern: &str) -> String {
-    let names = names(server, pattern).await;
-    assert_eq!(names.len(), 1, "{names:?}");
-    names.concat()
-}
-
-async fn names(server: &RedisServer, pattern: &str) -> Vec<String> {
-    let Reply::Array(names) = server.command(&["KEYS", pattern]).await else { panic!("no list") };
-    names.iter().map(|name| name.text().expect("a name")).collect()
-}
-
-async fn bytes(server: &RedisServer, name: &str) -> Vec<u8> {
-    match server.command(&["GET", name]).await {
-        Reply::Bulk(Some(bytes)) => bytes,
-        other => panic!("{name}: {other:?}"),
-    }
-}
-
-async fn set(server: &RedisServer, name: &str, bytes: &[u8]) {
-    let answer = server.command(&[b"SET", name.as_bytes(), bytes]).await;
-    assert_eq!(answer, Reply::Simple("OK".to_owned()));
 }
 
 fn text(n: u64) -> String {

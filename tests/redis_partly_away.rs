@@ -8,59 +8,35 @@ use std::time::{Duration, Instant};
 use larder::testing::{Call, FakeStore};
 use larder::tier::redis::RedisBuilder;
 use larder::tier::{Acquired, Purpose, Tier};
-use larder::{LayeredCache, Redis, cache_aside};
+use larder::{Redis, cache_aside};
+use support::numbers;
+use support::process::{DEADLINE, Process, key_in};
 use support::redis_cluster::{Plan, RedisCluster, TakeOver, slot_of};
 use support::rights;
 use support::sentinel::{SERVICE, Sentinels};
-use support::watching::{Heard, soon, until};
-use support::{MINUTE, numbers};
+use support::watching::{soon, until};
 
-const DEADLINE: Duration = Duration::from_millis(300);
 const MANY: u64 = 500;
 
-struct Process {
-    cache: LayeredCache<u64, u64>,
-    heard: Heard,
+fn on(cluster: &RedisCluster, store: &FakeStore<u64, u64>) -> Process {
+    with(cluster.builder(), store)
 }
 
-impl Process {
-    fn on(cluster: &RedisCluster, store: &FakeStore<u64, u64>) -> Self {
-        Self::with(cluster.builder(), store)
-    }
-
-    fn with(redis: RedisBuilder, store: &FakeStore<u64, u64>) -> Self {
-        let heard = Heard::default();
-        let redis = redis.deadline(DEADLINE).build().expect("addresses");
-        let builder = cache_aside(store.clone()).tier(redis.namespace("n")).ttl(MINUTE).jitter(0.0);
-        Self { cache: builder.observer(heard.clone()).build().expect("complete"), heard }
-    }
-
-    async fn get_all(&self, keys: &[u64]) -> Vec<Option<u64>> {
-        let answers =
-            tokio::time::timeout(Duration::from_secs(20), self.cache.get_many(keys)).await.expect("ends");
-        answers.into_iter().map(|answer| answer.expect("answered")).collect()
-    }
-
-    async fn finds(&self, keys: &[u64]) -> u64 {
-        let loads = self.cache.stats().loads;
-        self.get_all(keys).await;
-        keys.len() as u64 - (self.cache.stats().loads - loads)
-    }
+/// Batches are big here, and may take their time.
+fn with(redis: RedisBuilder, store: &FakeStore<u64, u64>) -> Process {
+    let process = Process::with(redis.deadline(DEADLINE), cache_aside(store.clone()));
+    Process { longest_batch: Duration::from_secs(20), ..process }
 }
 
 fn all() -> Vec<u64> {
     (0..MANY).collect()
 }
 
-fn number_in(name: &str) -> u64 {
-    name.rsplit(':').next().expect("a part").parse().expect("a number")
-}
-
 async fn keys_on(cluster: &RedisCluster, node: usize) -> Vec<u64> {
     let mut keys = Vec::new();
     for name in cluster.keys("n:*").await {
         if cluster.primary_of(slot_of(&name)).await == node {
-            keys.push(number_in(&name));
+            keys.push(key_in(&name));
         }
     }
     keys
@@ -71,14 +47,14 @@ async fn keys_on(cluster: &RedisCluster, node: usize) -> Vec<u64> {
 async fn a_node_that_hangs_takes_no_time_from_the_others() {
     let name = "a_node_that_hangs_takes_no_time_from_the_others";
     let Some(cluster) = RedisCluster::start_or_skip(name).await else { return };
-    let (other, fresh) = (Process::on(&cluster, &numbers(MANY)), Process::on(&cluster, &numbers(MANY)));
+    let (other, fresh) = (on(&cluster, &numbers(MANY)), on(&cluster, &numbers(MANY)));
     other.get_all(&all()).await;
     let (slow, one, two) =
         (keys_on(&cluster, 0).await, keys_on(&cluster, 1).await, keys_on(&cluster, 2).await);
     cluster.freeze(0);
     let keys: Vec<u64> = [&slow[..5], &one[..40], &two[..40]].concat();
     soon(fresh.cache.invalidate_many(&keys)).await.expect_err("one node is away");
-    let left: Vec<u64> = cluster.keys("n:*").await.iter().map(|name| number_in(name)).collect();
+    let left: Vec<u64> = cluster.keys("n:*").await.iter().map(|name| key_in(name)).collect();
     let left = keys[5..].iter().filter(|key| left.contains(key)).count();
     cluster.resume(0);
     assert_eq!(left, 0, "of 80 keys on nodes that answer");
@@ -89,7 +65,7 @@ async fn a_node_that_hangs_takes_no_time_from_the_others() {
 async fn all_keys_of_the_other_nodes_are_dropped() {
     let name = "all_keys_of_the_other_nodes_are_dropped";
     let Some(cluster) = RedisCluster::start_or_skip(name).await else { return };
-    let one = Process::on(&cluster, &numbers(MANY));
+    let one = on(&cluster, &numbers(MANY));
     one.get_all(&all()).await;
     cluster.freeze(0);
     soon(one.cache.invalidate_many(&all())).await.expect_err("one node is away");
@@ -103,7 +79,7 @@ async fn a_clear_clears_the_nodes_that_are_there() {
     let name = "a_clear_clears_the_nodes_that_are_there";
     let Some(cluster) = RedisCluster::start_or_skip(name).await else { return };
     for away in 0..3 {
-        let one = Process::on(&cluster, &numbers(MANY));
+        let one = on(&cluster, &numbers(MANY));
         until("all is kept", async || one.finds(&all()).await == MANY).await;
         cluster.freeze(away);
         soon(one.cache.clear()).await.expect_err("one node is away");
@@ -127,12 +103,11 @@ async fn a_clear_finds_what_is_on_its_way_to_a_new_node() {
     cluster.settled().await;
     assert!(!cluster.primaries().await.contains(&2), "it has no slots");
     let store = numbers(MANY);
-    let (one, other) = (Process::on(&cluster, &store), Process::on(&cluster, &store));
+    let (one, other) = (on(&cluster, &store), on(&cluster, &store));
     one.get_all(&all()).await;
     other.get_all(&all()).await;
     let key = keys_on(&cluster, 0).await[0];
-    let redis_name =
-        cluster.keys("n:*").await.into_iter().find(|name| number_in(name) == key).expect("there");
+    let redis_name = cluster.keys("n:*").await.into_iter().find(|name| key_in(name) == key).expect("there");
     let moving = cluster.open(slot_of(&redis_name), 2).await;
     moving.move_keys(1_000).await;
     one.get_all(&[key]).await;
@@ -148,7 +123,7 @@ async fn leases_of_a_node_that_was_away_for_a_moment_are_given_back() {
     let name = "leases_of_a_node_that_was_away_for_a_moment_are_given_back";
     let Some(cluster) = RedisCluster::start_or_skip(name).await else { return };
     let store = numbers(MANY);
-    let (one, other) = (Process::on(&cluster, &store), Process::on(&cluster, &numbers(MANY)));
+    let (one, other) = (on(&cluster, &store), on(&cluster, &numbers(MANY)));
     other.get_all(&[1]).await;
     one.get_all(&all()).await;
     soon(one.cache.clear()).await.expect("cleared");
@@ -176,7 +151,7 @@ async fn a_cluster_that_is_down_is_away_once_without_info_too() {
     let Some(cluster) = RedisCluster::start_or_skip_with(name, plan).await else { return };
     cluster.command_on_all(&["ACL", "SETUSER", rights::USER, "-info"]).await;
     let store = numbers(MANY);
-    let one = Process::with(cluster.builder().trust_restarts(), &store);
+    let one = with(cluster.builder().trust_restarts(), &store);
     one.get_all(&all()).await;
     let names = cluster.keys("n:*").await;
     let mut slot = None;
@@ -220,7 +195,7 @@ fn a_cluster_heals_in_another_runtime() {
     else {
         return;
     };
-    let one = Process::on(&cluster, &numbers(MANY));
+    let one = on(&cluster, &numbers(MANY));
     first.block_on(async {
         one.get_all(&all()).await;
         (0..cluster.len()).for_each(|node| cluster.freeze(node));
@@ -246,7 +221,7 @@ async fn what_is_owed_to_one_node_does_not_wait_for_another() {
     let plan = Plan { replicas: 0, options, ..Plan::default() };
     let Some(cluster) = RedisCluster::start_or_skip_with(name, plan).await else { return };
     let store = numbers(4_000);
-    let (one, other) = (Process::on(&cluster, &store), Process::on(&cluster, &store));
+    let (one, other) = (on(&cluster, &store), on(&cluster, &store));
     let keys: Vec<u64> = (0..4_000).collect();
     one.get_all(&keys).await;
     other.get_all(&keys).await;
@@ -274,7 +249,7 @@ async fn what_is_owed_to_one_node_does_not_wait_for_another() {
 async fn big_batches() {
     let Some(cluster) = RedisCluster::start_or_skip("big_batches").await else { return };
     let store = numbers(5_000);
-    let (one, other) = (Process::on(&cluster, &store), Process::on(&cluster, &store));
+    let (one, other) = (on(&cluster, &store), on(&cluster, &store));
     let keys: Vec<u64> = (0..5_000).collect();
     for (what, who) in [("loads", &one), ("first hits", &other), ("hits", &other)] {
         let begin = Instant::now();
@@ -297,12 +272,12 @@ async fn a_password_does_not_follow_a_redirect_to_another_machine() {
     let name = "a_password_does_not_follow_a_redirect_to_another_machine";
     let plan = Plan { replicas: 0, ..Plan::default() };
     let Some(cluster) = RedisCluster::start_or_skip_with(name, plan).await else { return };
-    let other = Process::on(&cluster, &numbers(MANY));
+    let other = on(&cluster, &numbers(MANY));
     other.get_all(&all()).await;
     let (here, there) = (keys_on(&cluster, 0).await, keys_on(&cluster, 1).await);
     cluster.node(1).order(&["CONFIG", "SET", "cluster-announce-ip", "10.254.254.254"]).await;
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let one = Process::on(&cluster, &numbers(MANY));
+    let one = on(&cluster, &numbers(MANY));
     let begin = Instant::now();
     one.get_all(&all()).await;
     assert_eq!(one.finds(&there).await, 0);
@@ -337,7 +312,7 @@ async fn what_is_sent_again_reaches_a_server_that_stumbles() {
     let name = "what_is_sent_again_reaches_a_server_that_stumbles";
     let Some(cluster) = RedisCluster::start_or_skip(name).await else { return };
     let store = numbers(3_000);
-    let (one, other) = (Process::on(&cluster, &store), Process::on(&cluster, &store));
+    let (one, other) = (on(&cluster, &store), on(&cluster, &store));
     let keys: Vec<u64> = (0..3_000).collect();
     other.get_all(&keys).await;
     let slot = slot_of(cluster.keys("n:*").await.iter().find(|name| slot_of(name) < 5_000).expect("one"));

@@ -7,14 +7,13 @@ mod support;
 
 use std::time::Duration;
 
-use larder::bounds::{Key, Value};
-use larder::codec::{CacheKey, Codec, Compression, KeyRing};
+use larder::bounds::Value;
+use larder::codec::{Compression, KeyRing};
 use larder::testing::FakeStore;
-use larder::tier::redis::Namespace;
 use larder::{ErrorKind, LayeredCache, Redis, cache_aside, write_through};
 use support::MINUTE;
+use support::copies::{bytes, name, on, set, tier};
 use support::redis_server::RedisServer;
-use support::resp::Reply;
 use support::watching::soon;
 
 const SECRET: &str = "the diagnosis of a patient";
@@ -30,27 +29,9 @@ fn keys() -> KeyRing {
     KeyRing::new(1, [1; 32])
 }
 
-fn plain<V>(server: &RedisServer, namespace: &str) -> Namespace<V> {
-    let redis = Redis::builder(server.url()).deadline(Duration::from_secs(2)).build().expect("a URL");
-    redis.namespace(namespace)
-}
-
-fn on<K: Key + CacheKey, V: Value, C: Codec<V>>(
-    tier: Namespace<V, C>,
-    store: &FakeStore<K, V>,
-) -> LayeredCache<K, V> {
-    cache_aside(store.clone())
-        .tier(tier)
-        .ttl(MINUTE)
-        .absent_ttl(MINUTE)
-        .jitter(0.0)
-        .build()
-        .expect("complete")
-}
-
 /// A process of its own, in the namespace `n`, with the same keys.
 fn process(server: &RedisServer, store: &FakeStore<u64, String>) -> LayeredCache<u64, String> {
-    on(plain(server, "n").sealed(keys()), store)
+    on(tier(server, "n").sealed(keys()), store)
 }
 
 fn secrets() -> FakeStore<u64, String> {
@@ -63,24 +44,6 @@ fn secret(n: u64) -> Option<String> {
 
 async fn get<V: Value>(cache: &LayeredCache<u64, V>, key: u64) -> Option<V> {
     soon(cache.get(&key)).await.expect("answered")
-}
-
-async fn name(server: &RedisServer, pattern: &str) -> String {
-    let Reply::Array(names) = server.command(&["KEYS", pattern]).await else { panic!("no list") };
-    assert_eq!(names.len(), 1, "{pattern}: {names:?}");
-    names[0].text().expect("a name")
-}
-
-async fn bytes(server: &RedisServer, name: &str) -> Vec<u8> {
-    match server.command(&["GET", name]).await {
-        Reply::Bulk(Some(bytes)) => bytes,
-        other => panic!("{name}: {other:?}"),
-    }
-}
-
-async fn set(server: &RedisServer, name: &str, bytes: &[u8]) {
-    let answer = server.command(&[b"SET", name.as_bytes(), bytes]).await;
-    assert_eq!(answer, Reply::Simple("OK".to_owned()));
 }
 
 /// What `reader` makes of `forged` in the place of key 1: a miss and a count, and a load that puts it right.
@@ -138,7 +101,7 @@ async fn a_copy_that_a_write_through_leaves_is_sealed() {
         return;
     };
     let store = secrets();
-    let tier = plain(&server, "n").sealed(keys());
+    let tier = tier(&server, "n").sealed(keys());
     let writer = write_through(store.clone()).tier(tier).ttl(MINUTE).build().expect("complete");
     soon(writer.put(&1, "written".to_owned())).await.expect("written");
     let reader = process(&server, &store);
@@ -171,7 +134,7 @@ async fn nothing_of_a_value_can_be_found_in_the_server() {
     };
     let holds = |bytes: &[u8], words: &str| bytes.windows(words.len()).any(|part| part == words.as_bytes());
     let store = secrets();
-    get(&on(plain(&server, "open"), &store), 1).await;
+    get(&on(tier(&server, "open"), &store), 1).await;
     let open = bytes(&server, &name(&server, "open:*").await).await;
     assert!(holds(&open, SECRET), "without a seal it can be found");
     get(&process(&server, &store), 1).await;
@@ -243,7 +206,7 @@ async fn a_copy_of_another_namespace_is_refused() {
     };
     let (store, others) = (secrets(), FakeStore::with([(1_u64, "of another namespace".to_owned())]));
     get(&process(&server, &store), 1).await;
-    get(&on(plain(&server, "m").sealed(keys()), &others), 1).await;
+    get(&on(tier(&server, "m").sealed(keys()), &others), 1).await;
     let other = bytes(&server, &name(&server, "m:*:1").await).await;
     assert_refused(&server, &store, &other, "the copy of the same key elsewhere").await;
 }
@@ -254,7 +217,7 @@ async fn a_copy_of_another_schema_is_refused() {
         return;
     };
     let store = secrets();
-    get(&on(plain(&server, "n").schema(2).sealed(keys()), &store), 1).await;
+    get(&on(tier(&server, "n").schema(2).sealed(keys()), &store), 1).await;
     let other = bytes(&server, &name(&server, "n:*:1").await).await;
     assert_refused(&server, &store, &changed(&other, ENVELOPE + 3, |_| 1), "schema 2 that says it is 1")
         .await;
@@ -294,7 +257,7 @@ async fn a_copy_that_is_put_back_ends_when_it_was_to_end() {
     };
     let store = secrets();
     let brief = || {
-        let tier = plain::<String>(&server, "n").sealed(keys());
+        let tier = tier::<String>(&server, "n").sealed(keys());
         let builder = cache_aside(store.clone()).tier(tier).ttl(Duration::from_millis(1_500));
         builder.jitter(0.0).build().expect("complete")
     };
@@ -344,12 +307,12 @@ async fn a_plain_copy_is_none_where_copies_are_sealed() {
         return;
     };
     let (store, forged) = (secrets(), FakeStore::with([(1_u64, "forged".to_owned())]));
-    get(&on(plain(&server, "n"), &forged), 1).await;
+    get(&on(tier(&server, "n"), &forged), 1).await;
     let copy = bytes(&server, &name(&server, "n:*").await).await;
     assert_refused(&server, &store, &copy, "a plain copy").await;
     let place = name(&server, "n:*").await;
     server.command(&["DEL", &place]).await;
-    get(&on(plain(&server, "n"), &FakeStore::<u64, String>::default()), 1).await;
+    get(&on(tier(&server, "n"), &FakeStore::<u64, String>::default()), 1).await;
     let absent = bytes(&server, &place).await;
     assert_refused(&server, &store, &absent, "a plain absence").await;
 }
@@ -361,7 +324,7 @@ async fn a_sealed_copy_is_none_where_there_is_no_key() {
     };
     let store = secrets();
     get(&process(&server, &store), 1).await;
-    let reader = on(plain(&server, "n"), &store);
+    let reader = on(tier(&server, "n"), &store);
     assert_eq!(get(&reader, 1).await, secret(1));
     assert_eq!((reader.stats().unreadable, reader.stats().loads), (1, 1));
 }
@@ -376,7 +339,7 @@ async fn a_key_that_nobody_knows_opens_nothing() {
         get(&process(&server, &store), 1).await;
         let place = name(&server, "n:*").await;
         server.command(&["DEL", &place]).await;
-        get(&on(plain(&server, "n").sealed(stranger), &store), 1).await;
+        get(&on(tier(&server, "n").sealed(stranger), &store), 1).await;
         let copy = bytes(&server, &place).await;
         assert_refused(&server, &store, &copy, "a copy sealed with another key").await;
     }
@@ -394,7 +357,7 @@ async fn keys_are_changed_without_losing_copies() {
         2 => KeyRing::new(2, [2; 32]).accepts(1, [1; 32]),
         _ => KeyRing::new(2, [2; 32]),
     };
-    let step = |which| on(plain(&server, "n").sealed(ring(which)), &store);
+    let step = |which| on(tier(&server, "n").sealed(ring(which)), &store);
     // In a rolling update those of one step and of the next run side by side, and each key is first asked for by another.
     for (key, (one, other)) in
         [(0, 0), (0, 1), (1, 0), (1, 2), (2, 1), (2, 3), (3, 2)].into_iter().enumerate()
@@ -448,7 +411,7 @@ async fn what_is_compressed_can_be_sealed_when_it_is_asked_for() {
     let Some(server) = RedisServer::start_or_skip(name_of_test).await else { return };
     let store = FakeStore::with([(1_u64, SECRET.repeat(1_000))]);
     let process =
-        || on(plain(&server, "n").sealed(keys()).compress(Compression::lz4().even_when_sealed()), &store);
+        || on(tier(&server, "n").sealed(keys()).compress(Compression::lz4().even_when_sealed()), &store);
     get(&process(), 1).await;
     let reader = process();
     assert_eq!(get(&reader, 1).await, Some(SECRET.repeat(1_000)));

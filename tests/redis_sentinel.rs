@@ -2,44 +2,29 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use larder::testing::FakeStore;
 use larder::tier::redis::{Credentials, RedisBuilder};
-use larder::{LayeredCache, Redis, cache_aside};
+use larder::{Redis, cache_aside};
+use support::process::{DEADLINE, Process};
 use support::sentinel::{Plan, SERVICE, Sentinels};
-use support::watching::{Heard, everything_in, soon, until};
-use support::{MINUTE, numbers, rights};
+use support::watching::{everything_in, soon, until};
+use support::{numbers, rights};
 
-/// Longer than the tier's own 100 milliseconds: a machine with other things to do is no outage.
-const DEADLINE: Duration = Duration::from_millis(300);
 const ROWS: u64 = 100;
 
-struct Process {
-    cache: LayeredCache<u64, u64>,
-    heard: Heard,
+fn on(sentinels: &Sentinels, store: &FakeStore<u64, u64>) -> Process {
+    Process::with(asking(sentinels).deadline(DEADLINE), cache_aside(store.clone()))
 }
 
-impl Process {
-    fn on(redis: RedisBuilder, store: &FakeStore<u64, u64>) -> Self {
-        let heard = Heard::default();
-        let redis = redis.deadline(DEADLINE).build().expect("addresses");
-        let builder = cache_aside(store.clone()).tier(redis.namespace("n")).ttl(MINUTE).jitter(0.0);
-        Self { cache: builder.observer(heard.clone()).build().expect("complete"), heard }
+/// Whether all is found without a load.
+async fn finds_all(process: &Process) -> bool {
+    let loads = process.cache.stats().loads;
+    for key in 0..ROWS {
+        process.get(key).await;
     }
-
-    async fn get(&self, key: u64) -> Option<u64> {
-        soon(self.cache.get(&key)).await.expect("answered")
-    }
-
-    /// Whether all is found without a load.
-    async fn finds_all(&self) -> bool {
-        let loads = self.cache.stats().loads;
-        for key in 0..ROWS {
-            self.get(key).await;
-        }
-        self.cache.stats().loads == loads
-    }
+    process.cache.stats().loads == loads
 }
 
 /// Asks the sentinels of a deployment.
@@ -56,8 +41,8 @@ fn asking_for(service: &str, sentinels: &Sentinels) -> RedisBuilder {
 /// Whoever had read from the one that is gone reads from the one that took over, and what that one has is passed over.
 async fn is_followed(sentinels: &Sentinels, fail_over: impl AsyncFnOnce()) {
     let store = numbers(ROWS);
-    let (one, other) = (Process::on(asking(sentinels), &store), Process::on(asking(sentinels), &store));
-    until("all is kept", async || one.finds_all().await && other.finds_all().await).await;
+    let (one, other) = (on(sentinels, &store), on(sentinels, &store));
+    until("all is kept", async || finds_all(&one).await && finds_all(&other).await).await;
     let size = async |server: usize| sentinels.server(server).command(&["DBSIZE"]).await;
     until("the replica has it", async || size(1).await == size(0).await).await;
     fail_over().await;
@@ -67,7 +52,7 @@ async fn is_followed(sentinels: &Sentinels, fail_over: impl AsyncFnOnce()) {
     // One that was told to give way serves its clients until it does.
     let outlived = || one.cache.stats().outlived + other.cache.stats().outlived;
     until("the new one is found", async || {
-        one.finds_all().await && other.finds_all().await && outlived() > 0
+        finds_all(&one).await && finds_all(&other).await && outlived() > 0
     })
     .await;
     println!("it was found after {:?}", begin.elapsed());
@@ -106,8 +91,8 @@ async fn a_fail_over_by_command_is_followed() {
 async fn reads_go_on_while_nobody_is_the_primary() {
     let name = "reads_go_on_while_nobody_is_the_primary";
     let Some(sentinels) = Sentinels::start_or_skip(name).await else { return };
-    let process = Process::on(asking(&sentinels), &numbers(ROWS));
-    until("all is kept", async || process.finds_all().await).await;
+    let process = on(&sentinels, &numbers(ROWS));
+    until("all is kept", async || finds_all(&process).await).await;
     sentinels.kill_primary().await;
     let begin = Instant::now();
     for key in 0..ROWS {

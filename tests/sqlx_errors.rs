@@ -126,8 +126,10 @@ async fn a_server_that_is_away_has_written_nothing() -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Rows whose statement takes its time.
-struct Asleep;
+/// Rows whose statement takes its time: in a transaction, or alone, with none to be rolled back around it.
+struct Asleep {
+    is_alone: bool,
+}
 
 #[async_trait]
 impl PostgresRows<u64, String> for Asleep {
@@ -143,34 +145,15 @@ impl PostgresRows<u64, String> for Asleep {
         sqlx::query("SELECT pg_sleep(30)").execute(connection).await?;
         Ok(())
     }
-}
-
-/// Rows that are a single statement, so that there is no transaction to be rolled back around it.
-struct AsleepAlone;
-
-#[async_trait]
-impl PostgresRows<u64, String> for AsleepAlone {
-    async fn load(&self, connection: &mut PgConnection, key: &u64) -> Result<Option<String>, StoreError> {
-        Asleep.load(connection, key).await
-    }
-
-    async fn apply(
-        &self,
-        connection: &mut PgConnection,
-        changes: &[Change<u64, String>],
-    ) -> Result<(), StoreError> {
-        Asleep.apply(connection, changes).await
-    }
 
     fn is_one_statement(&self, _changes: &[Change<u64, String>]) -> bool {
-        true
+        self.is_alone
     }
 }
 
 /// How both fare when the server dies in the middle.
 async fn deaths(server: &Postgres, how: impl AsyncFn()) -> Result<[StoreError; 2], StoreError> {
-    let (store, alone) =
-        (PostgresStore::new(server.pool(), Asleep), PostgresStore::new(server.pool(), AsleepAlone));
+    let [store, alone] = [false, true].map(|is_alone| PostgresStore::new(server.pool(), Asleep { is_alone }));
     store.migrate().await?;
     store.claim(SHARD).await?;
     let write = Change::Put(1, "one".to_owned());

@@ -241,11 +241,22 @@ async fn tables_keep_the_contract_of_a_store() -> Result<(), StoreError> {
 /// Statements of one's own: two tables that change together, and the second refuses `bad`.
 struct TwoTables;
 
+const FIND: &str = "SELECT value FROM first WHERE id = $1";
+const INSERTS: [&str; 2] = ["INSERT INTO first VALUES ($1, $2)", "INSERT INTO second VALUES ($1, $2)"];
+
+/// What the puts among `changes` insert: each statement with the key and the value of its row.
+fn inserts(changes: &[Change<u64, String>]) -> Vec<(&'static str, i64, &str)> {
+    let puts = changes.iter().filter_map(|change| match change {
+        Change::Put(key, value) => Some((key.cast_signed(), value.as_str())),
+        _ => None,
+    });
+    puts.flat_map(|(key, value)| INSERTS.map(|insert| (insert, key, value))).collect()
+}
+
 #[async_trait]
 impl SqliteRows<u64, String> for TwoTables {
     async fn load(&self, connection: &mut SqliteConnection, key: &u64) -> Result<Option<String>, StoreError> {
-        let query = sqlx::query_scalar("SELECT value FROM first WHERE id = $1").bind(key.cast_signed());
-        Ok(query.fetch_optional(connection).await?)
+        Ok(sqlx::query_scalar(FIND).bind(key.cast_signed()).fetch_optional(connection).await?)
     }
 
     async fn apply(
@@ -253,12 +264,8 @@ impl SqliteRows<u64, String> for TwoTables {
         connection: &mut SqliteConnection,
         changes: &[Change<u64, String>],
     ) -> Result<(), StoreError> {
-        for change in changes {
-            let Change::Put(key, value) = change else { continue };
-            for statement in ["INSERT INTO first VALUES ($1, $2)", "INSERT INTO second VALUES ($1, $2)"] {
-                let query = sqlx::query(statement).bind(key.cast_signed()).bind(value.as_str());
-                query.execute(&mut *connection).await?;
-            }
+        for (insert, key, value) in inserts(changes) {
+            sqlx::query(insert).bind(key).bind(value).execute(&mut *connection).await?;
         }
         Ok(())
     }
@@ -267,8 +274,7 @@ impl SqliteRows<u64, String> for TwoTables {
 #[async_trait]
 impl PostgresRows<u64, String> for TwoTables {
     async fn load(&self, connection: &mut PgConnection, key: &u64) -> Result<Option<String>, StoreError> {
-        let query = sqlx::query_scalar("SELECT value FROM first WHERE id = $1").bind(key.cast_signed());
-        Ok(query.fetch_optional(connection).await?)
+        Ok(sqlx::query_scalar(FIND).bind(key.cast_signed()).fetch_optional(connection).await?)
     }
 
     async fn apply(
@@ -276,12 +282,8 @@ impl PostgresRows<u64, String> for TwoTables {
         connection: &mut PgConnection,
         changes: &[Change<u64, String>],
     ) -> Result<(), StoreError> {
-        for change in changes {
-            let Change::Put(key, value) = change else { continue };
-            for statement in ["INSERT INTO first VALUES ($1, $2)", "INSERT INTO second VALUES ($1, $2)"] {
-                let query = sqlx::query(statement).bind(key.cast_signed()).bind(value.as_str());
-                query.execute(&mut *connection).await?;
-            }
+        for (insert, key, value) in inserts(changes) {
+            sqlx::query(insert).bind(key).bind(value).execute(&mut *connection).await?;
         }
         Ok(())
     }

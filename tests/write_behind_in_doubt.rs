@@ -10,7 +10,7 @@ use larder::store::{Claim, TransactionalStore};
 use larder::testing::{Call, FakeStore, Trouble};
 use larder::{Change, ErrorKind, Store};
 use support::MINUTE;
-use support::behind::{Behind, Log, Numbers, SECOND, exact, put, put_all, settings, shard};
+use support::behind::{Behind, Log, Numbers, SECOND, exact, put, put_all, put_and_flush, settings, shard};
 use support::watching::Heard;
 use tokio::time::Instant;
 
@@ -27,8 +27,7 @@ async fn after(trouble: Trouble) -> (Numbers, Behind) {
     let store = store();
     store.next(Call::Commit, trouble);
     let behind = exact(&store, &Log::new());
-    put_all(&behind, 0..10).await;
-    behind.flush().await.unwrap();
+    put_and_flush(&behind, 0..10).await;
     (store, behind)
 }
 
@@ -72,11 +71,9 @@ async fn a_claim_of_ones_own_that_comes_late_is_made_once_more() {
     let store = store();
     store.next(Call::Claim, Trouble::LandsLater(SECOND));
     let behind = exact(&store, &Log::new());
-    put_all(&behind, 0..10).await;
-    behind.flush().await.unwrap();
+    put_and_flush(&behind, 0..10).await;
     tokio::time::sleep(MINUTE).await;
-    put_all(&behind, 10..20).await;
-    behind.flush().await.unwrap();
+    put_and_flush(&behind, 10..20).await;
     let all: Vec<_> = (0..20).map(|key| Change::Put(key, key)).collect();
     assert_eq!((store.history(), store.shard(shard(&behind))), (all, Some(Claim::new(3, 20))));
 }

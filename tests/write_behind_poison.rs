@@ -7,7 +7,7 @@ mod support;
 use larder::journal::Volatile;
 use larder::testing::{Call, FakeStore, Trouble};
 use larder::{Change, ErrorKind, Memory, Store};
-use support::behind::{Log, SECOND, exact, put, put_all, settings, volatile};
+use support::behind::{Log, SECOND, exact, put, put_all, put_and_flush, settings, volatile};
 use support::{MINUTE, numbers};
 
 fn is(key: u64) -> impl Fn(&Change<u64, u64>) -> bool {
@@ -41,8 +41,7 @@ async fn a_store_that_writes_one_by_one_loses_none_of_the_others() {
         let store = numbers(0);
         store.poison(is(poison));
         let behind = volatile(&store);
-        put_all(&behind, 0..100).await;
-        behind.flush().await.unwrap();
+        put_and_flush(&behind, 0..100).await;
         assert!((0..100).all(|key| (store.row(&key) == Some(key)) == (key != poison)), "poison {poison}");
         assert_eq!(behind.dead_letters(None, 10).await.unwrap().len(), 1);
     }
@@ -53,8 +52,7 @@ async fn a_store_that_knows_writes_again_has_each_of_the_others_once() {
     let store = numbers(0);
     store.poison(is(50));
     let behind = settings(&store).once_by_id().journal(Log::new()).store().unwrap();
-    put_all(&behind, 0..100).await;
-    behind.flush().await.unwrap();
+    put_and_flush(&behind, 0..100).await;
     assert_eq!(store.history().len(), 99);
     assert_eq!(behind.dead_letters(None, 10).await.unwrap().len(), 1, "the journal keeps it");
 }
@@ -94,8 +92,7 @@ async fn several_are_put_aside_each_by_itself() {
     let store = FakeStore::new().keeping_every_write();
     store.poison(|change| change.key() % 9 == 0);
     let behind = exact(&store, &Log::new());
-    put_all(&behind, 0..300).await;
-    behind.flush().await.unwrap();
+    put_and_flush(&behind, 0..300).await;
     assert_eq!(store.history().len(), 300 - 34);
     assert_eq!(behind.dead_letters(None, 100).await.unwrap().len(), 34);
     assert_eq!(behind.backlog().writes, 0);
@@ -106,8 +103,7 @@ async fn what_fails_unclassified_is_split_after_its_tries_and_all_of_it_is_store
     let store = FakeStore::new().keeping_every_write();
     let behind = settings(&store).exactly_once().journal(Log::new()).tries(3).store().unwrap();
     (0..4).for_each(|_| store.next(Call::Commit, Trouble::NotApplied));
-    put_all(&behind, 0..4).await;
-    behind.flush().await.unwrap();
+    put_and_flush(&behind, 0..4).await;
     assert_eq!((store.history().len(), store.count(Call::Commit)), (4, 4 + 3), "a half, and twice a quarter");
     assert!(behind.dead_letters(None, 10).await.unwrap().is_empty());
 }

@@ -7,7 +7,9 @@ mod support;
 use larder::store::Claim;
 use larder::testing::{Call, FakeStore, Trouble};
 use larder::{Change, ErrorKind, Loader, Store};
-use support::behind::{Behind, Log, MILLI, Numbers, SECOND, exact, put, put_all, settings, shard};
+use support::behind::{
+    Behind, Log, MILLI, Numbers, SECOND, exact, put, put_all, put_and_flush, settings, shard,
+};
 use support::watching::Heard;
 use support::{MINUTE, numbers};
 
@@ -32,8 +34,7 @@ async fn what_was_answered_comes_to_the_store_after_a_restart() {
     let builder = settings(&store).exactly_once().journal(log).observer(heard.clone());
     let second = builder.store().unwrap();
     assert_eq!(second.load(&7).await.unwrap(), Some(7), "it is read before it is stored");
-    put_all(&second, 250..260).await;
-    second.flush().await.unwrap();
+    put_and_flush(&second, 250..260).await;
     assert_eq!(store.history(), puts(0..260));
     assert!(heard.everything().contains("Recovered { writes: 250 }"), "{}", heard.everything());
 }
@@ -72,8 +73,7 @@ async fn a_batch_in_doubt_has_its_effect_once() {
             drop(first);
             store.always(Call::Offset, None);
             let second = exact(&store, &log);
-            put_all(&second, 10..12).await;
-            second.flush().await.unwrap();
+            put_and_flush(&second, 10..12).await;
             tokio::time::sleep(MINUTE).await;
             assert_eq!(store.history(), puts(0..12), "{trouble:?}, restarted after {restart_after:?}");
         }
@@ -85,8 +85,7 @@ async fn a_batch_in_doubt_has_its_effect_once() {
 async fn what_the_store_has_had_is_passed_over_and_not_read() {
     let (store, log) = (store(), Log::new());
     let first = exact(&store, &log);
-    put_all(&first, 0..10).await;
-    first.flush().await.unwrap();
+    put_and_flush(&first, 0..10).await;
     drop(first);
     store.set_row(3, 33);
     let claim = store.gate_before(Call::Claim);
@@ -108,8 +107,7 @@ async fn a_store_without_offsets_goes_on_where_the_journal_says() {
     let (store, log) = (numbers(0), Log::new());
     let plain = |store: &Numbers| settings(store).journal(log.clone()).store().unwrap();
     let first = plain(&store);
-    put_all(&first, 0..10).await;
-    first.flush().await.unwrap();
+    put_and_flush(&first, 0..10).await;
     put_all(&first, 10..20).await;
     drop(first);
     let second = plain(&store);
@@ -152,11 +150,9 @@ async fn refused(store: &Numbers, log: &Log) -> String {
 async fn a_store_restored_from_a_backup_does_not_fit() {
     let (store, log) = (store(), Log::new());
     let first = exact(&store, &log);
-    put_all(&first, 0..10).await;
-    first.flush().await.unwrap();
+    put_and_flush(&first, 0..10).await;
     let backup = store.backup();
-    put_all(&first, 10..20).await;
-    first.flush().await.unwrap();
+    put_and_flush(&first, 10..20).await;
     put_all(&first, 20..22).await;
     drop(first);
     log.compact();
@@ -168,11 +164,9 @@ async fn a_store_restored_from_a_backup_does_not_fit() {
 async fn a_store_restored_from_a_backup_gets_what_the_journal_still_has() {
     let (store, log) = (store(), Log::new());
     let first = exact(&store, &log);
-    put_all(&first, 0..10).await;
-    first.flush().await.unwrap();
+    put_and_flush(&first, 0..10).await;
     let backup = store.backup();
-    put_all(&first, 10..20).await;
-    first.flush().await.unwrap();
+    put_and_flush(&first, 10..20).await;
     drop(first);
     let second = exact(&backup, &log);
     second.flush().await.unwrap();
@@ -183,11 +177,9 @@ async fn a_store_restored_from_a_backup_gets_what_the_journal_still_has() {
 async fn a_journal_restored_from_a_backup_does_not_fit() {
     let (store, log) = (store(), Log::new());
     let first = exact(&store, &log);
-    put_all(&first, 0..10).await;
-    first.flush().await.unwrap();
+    put_and_flush(&first, 0..10).await;
     let backup = log.backup();
-    put_all(&first, 10..20).await;
-    first.flush().await.unwrap();
+    put_and_flush(&first, 10..20).await;
     drop(first);
     assert!(refused(&store, &backup).await.contains("old copy"));
 }

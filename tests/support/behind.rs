@@ -41,6 +41,12 @@ pub async fn put_all(behind: &Behind, keys: impl IntoIterator<Item = u64>) {
     }
 }
 
+/// The same, until none of it is pending.
+pub async fn put_and_flush(behind: &Behind, keys: impl IntoIterator<Item = u64>) {
+    put_all(behind, keys).await;
+    behind.flush().await.expect("it is flushed");
+}
+
 /// The only shard.
 pub fn shard(behind: &Behind) -> ShardId {
     ShardId::new(behind.journal(), 0)

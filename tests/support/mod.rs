@@ -4,9 +4,11 @@
 
 pub mod behind;
 pub mod command_log;
+pub mod copies;
 pub mod ledger;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+pub mod process;
 pub mod proxy;
 pub mod raw;
 pub mod redis_cluster;

@@ -401,12 +401,7 @@ impl RedisCluster {
 
 impl Plan {
     fn recipe(&self) -> Recipe {
-        let mut options = rights::on_the_command_line("~*", true);
-        if let Some(password) = &self.password {
-            options.extend(["--masterauth".to_owned(), password.clone()]);
-        }
-        options.extend(self.options.iter().cloned());
-        Recipe { role: Role::ClusterNode, options, password: self.password.clone() }
+        Recipe::with_user(Role::ClusterNode, self.password.clone(), self.options.clone())
     }
 }
 

@@ -15,6 +15,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use super::aside;
 use super::command_log::CommandLog;
 use super::resp::{self, Connection, Endpoint, PATIENCE, Reply, Road};
+use super::rights;
 
 /// The program to run instead of the `redis-server` in PATH.
 const OVERRIDE: &str = "LARDER_REDIS_SERVER";
@@ -27,6 +28,18 @@ pub struct Recipe {
     pub options: Vec<String>,
     /// Of the default user, who is the harness itself.
     pub password: Option<String>,
+}
+
+impl Recipe {
+    /// With the user as whom the tests run the library. A replica gives its primary the `password`, too. The `options` win
+    /// over both.
+    pub fn with_user(role: Role, password: Option<String>, options: Vec<String>) -> Self {
+        let mut words = rights::on_the_command_line("~*", matches!(role, Role::ClusterNode));
+        if let Some(password) = &password {
+            words.extend(["--masterauth".to_owned(), password.clone()]);
+        }
+        Self { role, options: [words, options].concat(), password }
+    }
 }
 
 #[derive(Clone, Debug, Default)]

@@ -266,9 +266,7 @@ impl ServerLog {
 }
 
 async fn start_process(role: Role, options: Vec<String>) -> RedisProcess {
-    let is_node = matches!(role, Role::ClusterNode);
-    let options = [rights::on_the_command_line("~*", is_node), options].concat();
-    RedisProcess::start(Recipe { role, options, password: None }).await
+    RedisProcess::start(Recipe::with_user(role, None, options)).await
 }
 
 fn url_of_default_user(address: SocketAddr) -> String {

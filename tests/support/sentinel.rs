@@ -7,7 +7,6 @@ use futures_util::future::join_all;
 
 use super::redis_process::{Recipe, RedisProcess, Role, Waiting, is_installed_or_skip};
 use super::resp::Reply;
-use super::rights;
 
 /// As what the sentinels know the primary.
 pub const SERVICE: &str = "cache";
@@ -195,12 +194,8 @@ impl Sentinels {
 
 impl Plan {
     fn server(&self) -> Recipe {
-        let mut options = rights::on_the_command_line("~*", false);
-        options.extend(["--repl-diskless-sync-delay", "0"].map(str::to_owned));
-        if let Some(password) = &self.password {
-            options.extend(["--masterauth".to_owned(), password.clone()]);
-        }
-        Recipe { role: Role::Server, options, password: self.password.clone() }
+        let options = ["--repl-diskless-sync-delay", "0"].map(str::to_owned).to_vec();
+        Recipe::with_user(Role::Server, self.password.clone(), options)
     }
 
     /// As many as it takes notice soon, and the others later: if all stood for election at once, each would vote for

@@ -141,8 +141,7 @@ impl TlsServer {
             authority: write("authority.pem", authority.certificate()),
             asks_clients,
         });
-        let options = rights::on_the_command_line("~*", false);
-        let process = RedisProcess::start(Recipe { role, options, password: None }).await;
+        let process = RedisProcess::start(Recipe::with_user(role, None, Vec::new())).await;
         Self { process, authority, _files: files }
     }
 

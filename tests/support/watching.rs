@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use larder::{Event, Observer};
 
 /// No call of a cache takes longer, whatever becomes of its server.
-const LONGEST_CALL: Duration = Duration::from_secs(5);
+pub const LONGEST_CALL: Duration = Duration::from_secs(5);
 /// What happens behind the scenes has happened by then, on a slow machine too.
 const PATIENCE: Duration = Duration::from_secs(15);
 

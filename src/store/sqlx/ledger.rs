@@ -1,11 +1,14 @@
-//! The two tables in which a store keeps how far it has come: their SQL, as far as both databases read it alike.
+//! The two tables in which a store keeps how far it has come: their SQL, as far as both databases read it alike, and
+//! what stands in their rows.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::sqlx::{AssertSqlSafe, SqlSafeStr, SqlStr};
 
 use super::row::refused;
 use crate::error::StoreError;
+use crate::store::{Claim, DeadLetter, JournalId, Seq, ShardId};
 
 /// The version of the tables that this code reads and writes.
 pub(super) const VERSION: i64 = 1;
@@ -132,8 +135,42 @@ pub(super) fn signed(number: u64) -> Result<i64, StoreError> {
 }
 
 /// What [`signed`] has written.
-pub(super) fn unsigned(number: i64) -> Result<u64, StoreError> {
+fn unsigned(number: i64) -> Result<u64, StoreError> {
     u64::try_from(number).map_err(refused)
+}
+
+/// What names the row of a shard, or of its letters.
+pub(super) fn key(shard: ShardId) -> (Vec<u8>, i32) {
+    (shard.journal().to_bytes().to_vec(), shard.number().into())
+}
+
+/// Behind which shard and number the letters begin that come `after` another, or all of them.
+pub(super) fn beginning(after: Option<(u16, Seq)>) -> Result<(i32, i64), StoreError> {
+    after.map_or(Ok((-1, 0)), |(shard, seq)| Ok((shard.into(), signed(seq)?)))
+}
+
+/// Until the year 2262.
+pub(super) fn nanoseconds(at: Duration) -> i64 {
+    i64::try_from(at.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// What [`CLAIM`] and [`OFFSET`] answer.
+pub(super) fn read_claim((epoch, last): (i64, i64)) -> Result<Claim, StoreError> {
+    Ok(Claim::new(unsigned(epoch)?, unsigned(last)?))
+}
+
+/// A row of what [`LETTERS`] answers.
+pub(super) fn read_letter(
+    journal: JournalId,
+    (shard, seq, at, why, record): (i32, i64, i64, String, Vec<u8>),
+) -> Result<DeadLetter, StoreError> {
+    Ok(DeadLetter {
+        shard: ShardId::new(journal, u16::try_from(shard).map_err(refused)?),
+        seq: unsigned(seq)?,
+        at: Duration::from_nanos(unsigned(at)?),
+        why,
+        record,
+    })
 }
 
 /// The tables were made by a later version of larder, which may mean something else by them.

@@ -70,6 +70,7 @@ mod row;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod table;
+mod work;
 
 pub use cell::{Cell, Cells, FromCell, Kind, ToCell, WrongCell};
 pub use error::store_error;

@@ -1,14 +1,13 @@
 //! The rows that say how far a store has come, in PostgreSQL.
 
-use std::time::Duration;
-
-use ::sqlx::postgres::PgRow;
-use ::sqlx::{AssertSqlSafe, PgConnection, Row as _, query, query_scalar, raw_sql};
+use ::sqlx::{AssertSqlSafe, PgConnection, query, query_as, query_scalar, raw_sql};
 
 use crate::error::StoreError;
 use crate::store::sqlx::error::{store_error, undone};
-use crate::store::sqlx::ledger::{POSTGRES_TABLES, Text, Texts, check_version, placed, signed, unsigned};
-use crate::store::sqlx::row::refused;
+use crate::store::sqlx::ledger::{
+    POSTGRES_TABLES, Text, Texts, beginning, check_version, key, nanoseconds, placed, read_claim,
+    read_letter, signed,
+};
 use crate::store::{Batch, Claim, DeadLetter, JournalId, Seq, ShardId};
 
 const KEEP: &str = "\
@@ -50,8 +49,8 @@ impl Ledger {
         shard: ShardId,
     ) -> Result<Claim, StoreError> {
         let (journal, number) = key(shard);
-        let statement = query(self.texts.claim.sql()).bind(journal).bind(number);
-        read(&statement.fetch_one(connection).await.map_err(store_error)?)
+        let statement = query_as(self.texts.claim.sql()).bind(journal).bind(number);
+        read_claim(statement.fetch_one(connection).await.map_err(store_error)?)
     }
 
     pub(super) async fn offset(
@@ -60,8 +59,8 @@ impl Ledger {
         shard: ShardId,
     ) -> Result<Option<Claim>, StoreError> {
         let (journal, number) = key(shard);
-        let statement = query(self.texts.offset.sql()).bind(journal).bind(number);
-        statement.fetch_optional(connection).await.map_err(store_error)?.as_ref().map(read).transpose()
+        let statement = query_as(self.texts.offset.sql()).bind(journal).bind(number);
+        statement.fetch_optional(connection).await.map_err(store_error)?.map(read_claim).transpose()
     }
 
     /// Whether the row is as the batch wants it; then it is moved on, and locked until the transaction ends.
@@ -109,11 +108,11 @@ impl Ledger {
         after: Option<(u16, Seq)>,
         most: usize,
     ) -> Result<Vec<DeadLetter>, StoreError> {
-        let (shard, seq) = after.map_or((-1, 0), |(shard, seq)| (i32::from(shard), seq));
-        let statement = query(self.texts.letters.sql()).bind(journal.to_bytes().to_vec()).bind(shard);
-        let statement = statement.bind(signed(seq)?).bind(i64::try_from(most).unwrap_or(i64::MAX));
+        let (shard, seq) = beginning(after)?;
+        let statement = query_as(self.texts.letters.sql()).bind(journal.to_bytes().to_vec()).bind(shard);
+        let statement = statement.bind(seq).bind(i64::try_from(most).unwrap_or(i64::MAX));
         let rows = statement.fetch_all(connection).await.map_err(store_error)?;
-        rows.iter().map(|row| letter(journal, row)).collect()
+        rows.into_iter().map(|row| read_letter(journal, row)).collect()
     }
 
     pub(super) async fn discard(
@@ -136,32 +135,4 @@ impl Ledger {
         let statement = query(self.texts.forget.sql()).bind(journal).bind(number);
         statement.execute(connection).await.map(drop).map_err(store_error)
     }
-}
-
-fn key(shard: ShardId) -> (Vec<u8>, i32) {
-    (shard.journal().to_bytes().to_vec(), shard.number().into())
-}
-
-fn read(row: &PgRow) -> Result<Claim, StoreError> {
-    let epoch = row.try_get("epoch").map_err(store_error)?;
-    let last = row.try_get("last").map_err(store_error)?;
-    Ok(Claim::new(unsigned(epoch)?, unsigned(last)?))
-}
-
-fn letter(journal: JournalId, row: &PgRow) -> Result<DeadLetter, StoreError> {
-    let shard: i32 = row.try_get("shard").map_err(store_error)?;
-    let seq: i64 = row.try_get("seq").map_err(store_error)?;
-    let at: i64 = row.try_get("at").map_err(store_error)?;
-    Ok(DeadLetter {
-        shard: ShardId::new(journal, u16::try_from(shard).map_err(refused)?),
-        seq: unsigned(seq)?,
-        at: Duration::from_nanos(unsigned(at)?),
-        why: row.try_get("why").map_err(store_error)?,
-        record: row.try_get("record").map_err(store_error)?,
-    })
-}
-
-/// Until the year 2262.
-fn nanoseconds(at: Duration) -> i64 {
-    i64::try_from(at.as_nanos()).unwrap_or(i64::MAX)
 }

@@ -14,6 +14,7 @@ use crate::store::sqlx::error::{for_each, store_error};
 use crate::store::sqlx::ledger::Text;
 use crate::store::sqlx::row::{Row, key_cell, refused, row_cells, value_of};
 use crate::store::sqlx::table::{Column, Shape};
+use crate::store::sqlx::work::parted;
 
 /// The rows of a [`Table`](crate::sqlx::Table) in a PostgreSQL database.
 ///
@@ -129,13 +130,7 @@ impl<K: Key + ToCell, V: Value + Row<K>> PostgresRows<K, V> for PostgresTable {
     }
 
     async fn apply(&self, connection: &mut PgConnection, changes: &[Change<K, V>]) -> Result<(), StoreError> {
-        let (mut puts, mut deletes) = (Vec::new(), Vec::new());
-        for change in changes {
-            match change {
-                Change::Put(key, value) => puts.push((key, value)),
-                Change::Delete(key) => deletes.push(key),
-            }
-        }
+        let (puts, deletes) = parted(changes);
         if !puts.is_empty() {
             self.put(connection, &puts).await?;
         }

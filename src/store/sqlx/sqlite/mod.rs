@@ -12,11 +12,12 @@ use async_trait::async_trait;
 
 use self::ledger::Ledger;
 use super::error::{classified, for_each, uncommitted, unconnected, undone};
+use super::work::{Work, due};
 use crate::bounds::{Key, Value};
 use crate::error::{Error, Result, StoreError};
 use crate::store::{
     Batch, Change, Claim, Committed, DeadLetter, JournalId, Loader, Saved, Seq, ShardId, Store,
-    TransactionalStore, last_changes,
+    TransactionalStore,
 };
 
 pub use rows::SqliteRows;
@@ -99,12 +100,6 @@ impl<K: Key, V: Value> SqliteStore<K, V> {
     }
 }
 
-/// What a transaction is for.
-enum Work<'a, K, V> {
-    Changes(&'a [Change<K, V>]),
-    Batch(&'a Batch<K, V>),
-}
-
 #[async_trait]
 impl<K: Key, V: Value> Loader<K, V> for SqliteStore<K, V> {
     async fn load(&self, key: &K) -> Result<Option<V>, StoreError> {
@@ -136,20 +131,14 @@ impl<K: Key, V: Value> Store<K, V> for SqliteStore<K, V> {
     }
 
     async fn apply(&self, changes: &[Change<K, V>]) -> Result<(), StoreError> {
-        let last;
-        let changes = if self.rows.keeps_every_write() || changes.len() < 2 {
-            changes
-        } else {
-            last = last_changes(changes);
-            &last
-        };
+        let changes = due(changes, self.rows.keeps_every_write());
         if changes.is_empty() {
             return Ok(());
         }
-        if self.rows.is_one_statement(changes) {
-            return self.rows.apply(&mut *self.connection().await?, changes).await.map_err(classified);
+        if self.rows.is_one_statement(&changes) {
+            return self.rows.apply(&mut *self.connection().await?, &changes).await.map_err(classified);
         }
-        self.transact(Work::Changes(changes)).await.map(drop)
+        self.transact(Work::Changes(&changes)).await.map(drop)
     }
 }
 

@@ -13,6 +13,7 @@ use crate::store::sqlx::cell::{Cell, Kind, ToCell};
 use crate::store::sqlx::error::{for_each, store_error};
 use crate::store::sqlx::row::{Row, key_cell, row_cells, value_of};
 use crate::store::sqlx::table::{Column, Shape};
+use crate::store::sqlx::work::parted;
 
 /// As many parameters as a statement of SQLite takes.
 const MOST_PARAMETERS: usize = 32_766;
@@ -146,13 +147,7 @@ impl<K: Key + ToCell, V: Value + Row<K>> SqliteRows<K, V> for SqliteTable {
         connection: &mut SqliteConnection,
         changes: &[Change<K, V>],
     ) -> Result<(), StoreError> {
-        let (mut puts, mut deletes) = (Vec::new(), Vec::new());
-        for change in changes {
-            match change {
-                Change::Put(key, value) => puts.push((key, value)),
-                Change::Delete(key) => deletes.push(key),
-            }
-        }
+        let (puts, deletes) = parted(changes);
         self.put(connection, &puts).await?;
         self.delete(connection, &deletes).await
     }

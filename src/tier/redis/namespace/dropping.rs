@@ -9,6 +9,7 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 
 use super::Namespace;
+use super::again::until_done;
 use crate::bounds::Value;
 use crate::codec::{CacheKey, Codec};
 use crate::tier::redis::Redis;
@@ -19,8 +20,6 @@ use crate::tier::redis::nodes::{Call, Nodes};
 use crate::tier::redis::scripts::Name as Script;
 use crate::time;
 
-/// How long to wait before trying again.
-const PAUSE: Duration = Duration::from_millis(100);
 /// For how long the last invalidations are tried again at a server that has come back.
 const RESEND: Duration = Duration::from_secs(60);
 
@@ -34,25 +33,10 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
         let (Ok(runtime), false) = (Handle::try_current(), names.is_empty()) else { return };
         let (nodes, hold_off) = (Arc::downgrade(&self.redis.0), self.hold_off());
         let ends = time::from_now(RESEND);
-        runtime.spawn(async move {
-            let mut names = names;
-            while !names.is_empty() && Instant::now() < ends {
-                let mut left = Vec::new();
-                for name in names {
-                    let Some(nodes) = Weak::<Nodes>::upgrade(&nodes) else { return };
-                    let Some(bucket) = keys::bucket_of(name.as_bytes()) else { continue };
-                    let redis = Redis(nodes);
-                    let call = redis.0.call(bucket).await;
-                    // One that has just taken over may not serve at once.
-                    if invalidate(&redis, call, name.as_bytes(), &hold_off).await.is_err() {
-                        left.push(name);
-                    }
-                }
-                names = left;
-                let Ok(timer) = time::timer(time::from_now(PAUSE)) else { return };
-                timer.await;
-            }
-        });
+        // One that has just taken over may not serve at once.
+        runtime.spawn(until_done(names, ends, async move |names| {
+            invalidate_all(&nodes, names, &hold_off).await
+        }));
     }
 
     /// Remembers what was dropped, for a server that may forget it.
@@ -120,6 +104,22 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
             }
         }
     }
+}
+
+/// Tries once to drop what has these names, and returns those whose server did not answer; none when nobody needs the
+/// servers any more.
+async fn invalidate_all(nodes: &Weak<Nodes>, names: Vec<String>, hold_off: &[u8]) -> Vec<String> {
+    let mut left = Vec::new();
+    for name in names {
+        let Some(nodes) = nodes.upgrade() else { return Vec::new() };
+        let Some(bucket) = keys::bucket_of(name.as_bytes()) else { continue };
+        let redis = Redis(nodes);
+        let call = redis.0.call(bucket).await;
+        if invalidate(&redis, call, name.as_bytes(), hold_off).await.is_err() {
+            left.push(name);
+        }
+    }
+    left
 }
 
 async fn invalidate(

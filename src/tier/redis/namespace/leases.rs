@@ -6,8 +6,8 @@ use futures_util::future::join_all;
 use parking_lot::Mutex;
 use redis::Value as Answer;
 use tokio::runtime::Handle;
-use tokio::time::Instant;
 
+use super::again::until_done;
 use super::dropping::anywhere;
 use super::{Namespace, TOGETHER};
 use crate::bounds::Value;
@@ -19,12 +19,9 @@ use crate::tier::redis::keys::Name;
 use crate::tier::redis::moment::millis;
 use crate::tier::redis::nodes::Call;
 use crate::tier::redis::scripts::Name as Script;
-use crate::tier::redis::{NAME, layout};
+use crate::tier::redis::{NAME, Redis, layout};
 use crate::tier::{Acquired, Filled, Lease, Purpose, token};
 use crate::time;
-
-/// How long to wait before trying again to give a lease back.
-const GIVE_BACK_PAUSE: Duration = Duration::from_millis(100);
 
 impl<V: Value, C: Codec<V>> Namespace<V, C> {
     pub(super) async fn acquire_one(
@@ -89,33 +86,13 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
     }
 
     /// The same for many, some at a time: thousands at once would make the server look away.
-    pub(super) fn give_all_back(&self, mut leases: Vec<(Name, Lease)>) {
+    pub(super) fn give_all_back(&self, leases: Vec<(Name, Lease)>) {
         if leases.is_empty() {
             return;
         }
         let Ok(runtime) = Handle::try_current() else { return };
         let (redis, ends) = (self.redis.clone(), time::from_now(self.lease));
-        runtime.spawn(async move {
-            while !leases.is_empty() && Instant::now() < ends {
-                let mut left = Vec::new();
-                for leases in leases.chunks(TOGETHER) {
-                    let given = leases.iter().map(|(name, lease)| async {
-                        let (call, number) = (redis.0.call(name.bucket).await, lease.number().to_be_bytes());
-                        let arguments: &[&[u8]] = &[&number, b"0"];
-                        anywhere::<String>(&redis, call, Script::Abandon, name.redis.as_bytes(), arguments)
-                            .await
-                    });
-                    let given = leases.iter().zip(join_all(given).await);
-                    left.extend(given.filter(|(_, given)| given.is_err()).map(|(lease, _)| lease.clone()));
-                }
-                leases = left;
-                if leases.is_empty() {
-                    return;
-                }
-                let Ok(timer) = time::timer(time::from_now(GIVE_BACK_PAUSE)) else { return };
-                timer.await;
-            }
-        });
+        runtime.spawn(until_done(leases, ends, async move |leases| abandon(&redis, leases).await));
     }
 
     pub(super) async fn fill_one(
@@ -157,6 +134,21 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
         let answer: String = call.run(Script::Fill, key, arguments).await?;
         Ok(if answer == "stored" { Filled::Stored } else { Filled::Refused })
     }
+}
+
+/// Tries once to give `leases` back, and returns those whose server did not answer.
+async fn abandon(redis: &Redis, leases: Vec<(Name, Lease)>) -> Vec<(Name, Lease)> {
+    let mut left = Vec::new();
+    for leases in leases.chunks(TOGETHER) {
+        let given = leases.iter().map(|(name, lease)| async {
+            let (call, number) = (redis.0.call(name.bucket).await, lease.number().to_be_bytes());
+            let arguments: &[&[u8]] = &[&number, b"0"];
+            anywhere::<String>(redis, call, Script::Abandon, name.redis.as_bytes(), arguments).await
+        });
+        let given = leases.iter().zip(join_all(given).await);
+        left.extend(given.filter(|(_, given)| given.is_err()).map(|(lease, _)| lease.clone()));
+    }
+    left
 }
 
 /// Gives a lease back when it is dropped.

@@ -1,5 +1,6 @@
 //! One namespace of a server as a tier: entries to bytes and back, the slot's commands as scripts.
 
+mod again;
 mod dropping;
 mod leases;
 mod reading;
