@@ -45,3 +45,32 @@ fn it_replays_what_waits_into_a_table_and_not_twice() {
     assert_eq!(inspect(&log).unwrap().settled, 6);
     fs::remove_dir_all(&place).unwrap();
 }
+
+/// A log that has forgotten its first writes, since they are in another store: those that wait are written.
+#[test]
+fn it_replays_a_log_that_has_been_trimmed() {
+    let place = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("trimmed-{}", std::process::id()));
+    _ = fs::remove_dir_all(&place);
+    fs::create_dir(&place).unwrap();
+    let (log, file) = (place.join("log"), place.join("data.db"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let log = LocalLog::at(&log).segment_bytes(4 << 10);
+        let settings = write_behind(FakeStore::<u64, String>::new()).exactly_once().journal(log);
+        let behind = settings.flush_every(Duration::from_secs(3_600)).store().unwrap();
+        for key in 0..100 {
+            behind.save(&key, &"long".repeat(100)).await.unwrap();
+        }
+        behind.flush().await.unwrap();
+        behind.save(&100, &"waits".to_owned()).await.unwrap();
+    });
+    assert!(inspect(&log).unwrap().first > 1);
+    let code = replay::run(log.to_str().unwrap(), file.to_str().unwrap(), "pages").unwrap();
+    assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::SUCCESS));
+    let rows: Vec<(String, String)> = runtime.block_on(async {
+        let mut connection = SqliteConnection::connect(file.to_str().unwrap()).await.unwrap();
+        sqlx::query_as("SELECT key, value FROM pages ORDER BY key").fetch_all(&mut connection).await.unwrap()
+    });
+    assert!(rows.contains(&("100".to_owned(), "\"waits\"".to_owned())), "{}", rows.len());
+    fs::remove_dir_all(&place).unwrap();
+}

@@ -264,7 +264,8 @@ impl<K: Key, V: Value> Builder<K, V> {
         Self { write_deadline: deadline, ..self }
     }
 
-    /// Loads with `loader` instead of the store's own load: for loaders that decide the ttl of each answer.
+    /// Loads with `loader` instead of the store's own load: for loaders that decide the ttl of each answer. Not for a
+    /// [`write_behind`](crate::write_behind) cache, whose pending writes it would not see.
     pub fn entry_loader(self, loader: impl EntryLoader<K, V>) -> Self {
         Self { loader: Some(Arc::new(loader)), ..self }
     }
@@ -353,7 +354,7 @@ impl<K: Key, V: Value> Builder<K, V> {
     fn open_behind(&mut self) -> Result<Option<Behind<K, V>>> {
         let Some(make) = self.behind.take() else { return Ok(None) };
         let (store, behind, backing) = make()?;
-        self.loader.get_or_insert_with(|| Arc::new(Entries(Arc::clone(&store))));
+        self.loader = Some(Arc::new(Entries(Arc::clone(&store))));
         self.store = Some(store);
         Ok(Some((behind, backing)))
     }
@@ -415,6 +416,13 @@ impl<K: Key, V: Value> Builder<K, V> {
                 "`write_behind` and `tier({shared})` disagree: what waits here, other processes know nothing of, and would \
                  write over it; add `sole_writer()` if no other process writes these keys, or leave `{shared}` out"
             ));
+        }
+        if self.behind.is_some() && self.loader.is_some() {
+            wrong.push(
+                "`write_behind` and `entry_loader` disagree: the loader does not see what waits, and would answer with \
+                 what the store had before; leave it out"
+                    .to_owned(),
+            );
         }
         for (setting, deadline) in
             [("load_deadline", self.load_deadline), ("write_deadline", self.write_deadline)]

@@ -13,7 +13,7 @@ use crate::bounds::{Key, Value};
 use crate::error::{Error, ErrorKind, Outcome, StoreError};
 use crate::event::Event;
 use crate::journal::Appending;
-use crate::store::{Change, Saved, Store};
+use crate::store::{Change, Saved, Seq, Store};
 use crate::time;
 
 #[async_trait]
@@ -28,35 +28,51 @@ impl<K: Key + Ord, V: Value> Store<K, V> for WriteBehind<K, V> {
 
     /// Accepts them in their order, and waits for the log once.
     async fn apply(&self, changes: &[Change<K, V>]) -> Result<(), StoreError> {
-        let mut appending = Vec::new();
+        let mut all = Vec::with_capacity(changes.len());
         for (done, change) in changes.iter().enumerate() {
-            let entered = self.enter(change.clone()).await.map_err(|error| error.after(done))?;
-            appending.extend(entered);
+            all.push(self.enter(change.clone()).await.map_err(|error| error.after(done))?);
         }
         let mut is_dead = false;
-        for appending in appending {
-            let seq = appending.await.map_err(refused)?;
-            is_dead |= self.0.shards[0].is_dead(seq);
+        for (done, (entered, change)) in all.into_iter().zip(changes).enumerate() {
+            let seq = match entered {
+                Entered::Arriving(appending) => {
+                    appending.await.map_err(|error| refused(error).after(done))?
+                }
+                // The first may have been put aside while the last waited for room.
+                Entered::Waits(seq) => seq,
+                Entered::Stored => continue,
+            };
+            is_dead |= self.shard(change.key()).is_dead(seq);
         }
         // The others are accepted.
         if is_dead { Err(refused(dead()).after(changes.len() - 1)) } else { Ok(()) }
     }
 }
 
+/// How far a write has come.
+enum Entered {
+    /// It is on its way into the log.
+    Arriving(Appending),
+    /// It waits under this number.
+    Waits(Seq),
+    /// The store has it.
+    Stored,
+}
+
 impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
     async fn accept(&self, change: Change<K, V>) -> Result<(), StoreError> {
         match self.enter(change).await? {
-            Some(appending) => {
+            Entered::Arriving(appending) => {
                 let seq = appending.await.map_err(refused)?;
                 // Put aside before it was answered: nobody could ask for it later.
                 if self.0.shards[0].is_dead(seq) { Err(refused(dead())) } else { Ok(()) }
             }
-            None => Ok(()),
+            Entered::Waits(_) | Entered::Stored => Ok(()),
         }
     }
 
     /// Has a write take its place. It is accepted when it is in the log, where there is one.
-    async fn enter(&self, change: Change<K, V>) -> Result<Option<Appending>, StoreError> {
+    async fn enter(&self, change: Change<K, V>) -> Result<Entered, StoreError> {
         self.start().map_err(refused)?;
         let record = self.record(&change)?;
         match self.try_enter(change, record) {
@@ -70,35 +86,35 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
     }
 
     #[inline]
-    fn try_enter(
-        &self,
-        change: Change<K, V>,
-        record: Option<Vec<u8>>,
-    ) -> Result<Option<Appending>, Refusal<K, V>> {
+    fn try_enter(&self, change: Change<K, V>, record: Option<Vec<u8>>) -> Result<Entered, Refusal<K, V>> {
         let shard = self.shard(change.key());
         match (&self.0.log, record) {
-            (Some(log), Some(record)) => shard.append(change, record, &**log, || self.0.now()).map(Some),
+            (Some(log), Some(record)) => {
+                shard.append(change, record, &**log, || self.0.now()).map(Entered::Arriving)
+            }
             _ => {
                 let bytes = (self.0.weigh)(&change);
-                shard.accept(change, bytes, || self.0.now()).map(|()| None)
+                shard.accept(change, bytes, || self.0.now()).map(Entered::Waits)
             }
         }
     }
 
     /// What becomes of a write for which there is no room.
     #[cold]
-    async fn at_limit(&self, refusal: Refusal<K, V>) -> Result<Option<Appending>, StoreError> {
+    async fn at_limit(&self, refusal: Refusal<K, V>) -> Result<Entered, StoreError> {
         let (change, record) = match refusal {
             Refusal::Ended(why) => return Err(ended(why)),
             Refusal::Full(change, record) => (change, record),
         };
         self.0.emit(&Event::AtLimit);
+        // Those that wait, wait for others to join them, and none can.
+        self.shard(change.key()).want_all();
         match self.0.settings.at_limit {
             AtLimit::Reject => Err(full()),
             AtLimit::Block(patience) => self.wait_for_room(change, record, time::from_now(patience)).await,
             AtLimit::WriteThrough => {
                 self.settle(std::slice::from_ref(change.key())).await.map_err(refused)?;
-                self.0.destination.write_now(&change).await.map(|()| None)
+                self.0.destination.write_now(&change).await.map(|()| Entered::Stored)
             }
         }
     }
@@ -108,7 +124,7 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
         mut change: Change<K, V>,
         mut record: Option<Vec<u8>>,
         until: Instant,
-    ) -> Result<Option<Appending>, StoreError> {
+    ) -> Result<Entered, StoreError> {
         let shard = Arc::clone(self.shard(change.key()));
         loop {
             let mut room = std::pin::pin!(shard.room.notified());
@@ -119,6 +135,7 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
                 Err(Refusal::Ended(why)) => return Err(ended(why)),
                 Err(Refusal::Full(change, record)) => (change, record),
             };
+            shard.want_all();
             if time::within(until, room).await.is_err() {
                 return Err(full());
             }

@@ -12,7 +12,7 @@ use crate::event::Events;
 
 #[async_trait]
 pub(crate) trait Backing<K>: Send + Sync {
-    /// Events go to the cache, and it hears of what has been written.
+    /// Events go to the cache, and it hears of what has been written, from the first write on.
     fn attach(&self, events: Arc<Events>, hear: Hear<K>);
     /// What can be awaited of the last writes of `keys`; `None` if nothing waits for them.
     fn ticket(&self, keys: &[K]) -> Option<Ticket>;
@@ -29,6 +29,7 @@ impl<K: Key + Ord, V: Value> Backing<K> for WriteBehind<K, V> {
     fn attach(&self, events: Arc<Events>, hear: Hear<K>) {
         self.attach(events);
         self.on_flushed(hear);
+        self.begin();
     }
 
     fn ticket(&self, keys: &[K]) -> Option<Ticket> {

@@ -202,10 +202,11 @@ impl<K: Key + Ord, V: Value, S: Store<K, V>> WriteBehindBuilder<K, V, S> {
         let observer = self.observer.clone();
         let behind = self.behind()?;
         behind.attach(Arc::new(Events::new("write-behind".into(), observer)));
+        behind.begin();
         Ok(behind)
     }
 
-    /// The same; whoever calls this attaches the events.
+    /// The same; whoever calls this attaches the events, and has it begin.
     pub(crate) fn behind(self) -> Result<WriteBehind<K, V>> {
         self.settings.check()?;
         let Some(open) = self.open else {
@@ -220,6 +221,16 @@ impl<K: Key + Ord, V: Value, S: Store<K, V>> WriteBehindBuilder<K, V, S> {
         let opened = open()?;
         if opened.shards == 0 || opened.shards > 1024 {
             return Err(Error::new(ErrorKind::Settings, "a journal has from 1 to 1,024 shards"));
+        }
+        if opened.log.is_some()
+            && self.settings.at_limit == AtLimit::WriteThrough
+            && self.destination.may_write_again()
+        {
+            return Err(Error::new(
+                ErrorKind::Settings,
+                "`at_limit(WriteThrough)` and a journal that outlives the process disagree: after a crash it would write \
+                 older values over those that were written past it; add `exactly_once()` or `once_by_id()`",
+            ));
         }
         WriteBehind::new(self.destination, opened, self.settings, weigh)
     }

@@ -37,6 +37,11 @@ impl<K: Key + Ord, V: Value> Destination<K, V> {
         matches!(self, Self::ExactlyOnce(_))
     }
 
+    /// Whether a write may have its effect once more, after newer ones.
+    pub(super) const fn may_write_again(&self) -> bool {
+        matches!(self, Self::AtLeastOnce(_))
+    }
+
     /// Whether of several writes of one key every one counts.
     pub(super) fn keeps_every_write(&self) -> bool {
         match self {

@@ -318,7 +318,8 @@ fn misfit(claim: Claim, (forgotten, last): (Seq, Seq)) -> Option<Error> {
     let what = if offset < forgotten {
         format!(
             "the store has writes up to {offset} of this journal, and the journal begins after {forgotten}: those between \
-             are in neither. Was the store restored from a backup? Restore the journal with it, or begin a new one"
+             are in neither. Was the store restored from a backup? Restore the journal with it, or begin a new one. Was the \
+             journal written to another store so far, or without `exactly_once`? Finish it there first"
         )
     } else if offset > last {
         format!(

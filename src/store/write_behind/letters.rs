@@ -10,7 +10,7 @@ use super::{Parts, WriteBehind};
 use crate::bounds::{Key, Value};
 use crate::error::{Error, ErrorKind, Result, StoreError};
 use crate::event::Event;
-use crate::store::{Change, DeadLetter, Seq, Store};
+use crate::store::{Change, DeadLetter, Seq, ShardId, Store};
 
 /// How many dead letters are kept in memory, where neither the store nor the journal keeps them.
 const REMEMBERED: usize = 10_000;
@@ -29,8 +29,8 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
     ///
     /// Whoever keeps them failed.
     pub async fn dead_letters(&self, after: Option<&DeadLetter>, most: usize) -> Result<Vec<DeadLetter>> {
-        let after = after.map(|letter| (letter.shard().number(), letter.seq()));
         let Some(log) = &self.0.log else {
+            let after = after.map(place);
             let letters = self.0.letters.lock();
             let mut listed: Vec<_> = letters.iter().map(|(letter, _)| letter.clone()).collect();
             listed.sort_by_key(place);
@@ -38,6 +38,7 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
             listed.truncate(most);
             return Ok(listed);
         };
+        let after = after.map(|letter| (letter.shard().number(), letter.seq()));
         match self.0.destination.letters(self.0.id, after, most).await {
             Some(letters) => letters.map_err(Error::store),
             None => log.letters(after.map(|(_, seq)| seq), most).await,
@@ -79,7 +80,7 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
         self.discard(letter).await.map(|_| ())
     }
 
-    /// Throws a dead letter away; whether there was one.
+    /// Throws a dead letter of this journal away; whether there was one.
     ///
     /// # Errors
     ///
@@ -93,6 +94,8 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
         };
         match self.0.destination.discard(letter.shard(), letter.seq()).await {
             Some(discarded) => discarded.map_err(Error::store),
+            // The log goes by numbers, which begin with 1 in every journal.
+            None if letter.shard().journal() != self.0.id => Ok(false),
             None => log.discard(letter.seq()).await,
         }
     }
@@ -116,8 +119,8 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
     }
 }
 
-fn place(letter: &DeadLetter) -> (u16, Seq) {
-    (letter.shard().number(), letter.seq())
+fn place(letter: &DeadLetter) -> (ShardId, Seq) {
+    (letter.shard(), letter.seq())
 }
 
 /// What a failure of the journal or a lack of room means to whoever writes.

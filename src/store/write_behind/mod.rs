@@ -170,7 +170,7 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
             hasher: foldhash::fast::RandomState::default(),
             log,
             destination,
-            permits: Semaphore::new(settings.concurrency),
+            permits: Semaphore::new(settings.concurrency.min(Semaphore::MAX_PERMITS)),
             settings,
             weigh,
             events: OnceLock::new(),
@@ -181,8 +181,6 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
         }));
         behind.take_over(found, forgotten);
         behind.watch();
-        // Outside a runtime it begins with the first call.
-        _ = behind.start();
         Ok(behind)
     }
 
@@ -298,10 +296,7 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
     pub(crate) async fn settle(&self, keys: &[K]) -> Result<()> {
         let Some(ticket) = self.places(keys, |shard, key| shard.last(key)) else { return Ok(()) };
         keys.iter().for_each(|key| _ = self.shard(key).want_all());
-        match ticket.stored().await {
-            Err(error) if error.kind() == ErrorKind::DeadLetter => Ok(()),
-            other => other,
-        }
+        ticket.settled().await
     }
 
     /// Events go to the cache that this is the store of.
@@ -333,6 +328,12 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
             true => Ok(()),
             false => self.start_drivers(),
         }
+    }
+
+    /// Begins to write what was found in the journal, once there is somebody to hear of it. Outside a runtime that is done
+    /// by the first call.
+    pub(crate) fn begin(&self) {
+        _ = self.start();
     }
 
     #[cold]

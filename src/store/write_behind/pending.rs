@@ -106,10 +106,10 @@ impl<K: Clone + Eq + Hash, V: Clone> Pending<K, V> {
         }
     }
 
-    /// Whether there is room for so many more.
+    /// Whether there is room for so many more. One alone always has it.
     pub fn has_room(&self, operations: usize, bytes: usize) -> bool {
         let depth = self.flusher.depth();
-        depth + operations == 1
+        depth + operations <= 1
             || (depth + operations <= self.bounds.operations.max(1)
                 && self.bytes.saturating_add(bytes) <= self.bounds.bytes)
     }

@@ -15,7 +15,10 @@ pub enum AtLimit {
     /// It is refused at once, with [`ErrorKind::Full`].
     Reject,
     /// It goes to the store itself, past the journal, once nothing waits for its key any more; it takes as long as that
-    /// does.
+    /// does. Over a journal that outlives the process it asks for
+    /// [`exactly_once`](crate::store::WriteBehindBuilder::exactly_once) or
+    /// [`once_by_id`](crate::store::WriteBehindBuilder::once_by_id): else what is written again after a crash would come
+    /// after it.
     WriteThrough,
 }
 

@@ -170,14 +170,14 @@ impl<K: Key, V: Value> Shard<K, V> {
         state.inherited = state.pending.accepted();
     }
 
-    /// Takes a write that needs no log.
+    /// Takes a write that needs no log; its number.
     #[inline]
     pub(super) fn accept(
         &self,
         change: Change<K, V>,
         bytes: usize,
         clock: impl Fn() -> Timestamp,
-    ) -> Result<(), Refusal<K, V>> {
+    ) -> Result<Seq, Refusal<K, V>> {
         let mut state = self.state.lock();
         if let Some(end) = &state.end {
             return Err(Refusal::Ended(end.clone()));
@@ -191,15 +191,16 @@ impl<K: Key, V: Value> Shard<K, V> {
             return Err(Refusal::Full(change, None));
         }
         let looked = state.looked;
-        if let Err(Full(change)) = state.pending.accept(change, bytes, looked) {
-            return Err(Refusal::Full(change, None));
-        }
+        let seq = match state.pending.accept(change, bytes, looked) {
+            Ok(seq) => seq,
+            Err(Full(change)) => return Err(Refusal::Full(change, None)),
+        };
         let is_batch = lacked > 0 && state.pending.lacks() == 0;
         drop(state);
         if is_first || is_batch {
             self.wake.notify_one();
         }
-        Ok(())
+        Ok(seq)
     }
 
     /// Appends a write to the log, in the same order in which it will leave here.
@@ -260,8 +261,10 @@ impl<K: Key, V: Value> Shard<K, V> {
         state.arriving_bytes = 0;
         let last = state.pending.accepted();
         state.wanted = state.wanted.min(last);
+        // Under the same lock: what came in between would count as accepted.
+        state.end.get_or_insert(why);
         drop(state);
-        self.refuse(why);
+        self.room.notify_waiters();
         self.settled.send_modify(|settled| settled.last = Some(last));
     }
 

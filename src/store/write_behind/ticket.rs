@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::shard::Place;
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::store::Seq;
 
 /// The places of writes that have been answered, to wait for what becomes of them.
@@ -24,6 +24,18 @@ impl Ticket {
     pub(crate) async fn durable(&self) -> Result<()> {
         for (place, seq) in &self.0 {
             place.durable(*seq).await?;
+        }
+        Ok(())
+    }
+
+    /// Resolves when none of them waits any more: what has been put aside does not, and the others are waited for all the
+    /// same.
+    pub(super) async fn settled(&self) -> Result<()> {
+        for (place, seq) in &self.0 {
+            match place.settled(*seq).await {
+                Err(error) if error.kind() == ErrorKind::DeadLetter => {}
+                other => other?,
+            }
         }
         Ok(())
     }
