@@ -80,14 +80,6 @@ async fn what_fills_all_the_room_is_written_without_delay() {
     assert!(refused < 1_000 / 2, "{refused}: each refusal makes room for the next");
 }
 
-#[tokio::test]
-async fn no_concurrency_is_too_much() {
-    let store = Numbers::new();
-    let behind = settings(&store).concurrency(usize::MAX).journal(Volatile::new()).store().unwrap();
-    put(&behind, 1, 1).await;
-    behind.flush().await.unwrap();
-}
-
 /// Numbers begin with 1 in every journal.
 #[tokio::test(start_paused = true)]
 async fn a_letter_of_another_journal_is_not_taken_for_one_of_this() {
@@ -180,4 +172,50 @@ async fn a_batch_that_waits_for_room_is_told_of_dead_letters() {
     let error = behind.apply(&changes).await.unwrap_err();
     let error = error.downcast_ref::<larder::Error>().unwrap();
     assert_eq!(error.kind(), ErrorKind::DeadLetter);
+}
+
+/// The driver lived in a runtime that is gone, and everybody only waits.
+#[test]
+fn whoever_waits_when_the_drivers_runtime_goes_starts_another() {
+    let runtime =
+        || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (first, second) = (runtime(), runtime());
+    let store = FakeStore::<u64, u64>::new();
+    let settings = larder::write_behind(store.clone()).journal(Volatile::new());
+    let behind = first.block_on(async {
+        let behind = settings.flush_every(Duration::from_secs(3_600)).store().unwrap();
+        _ = behind.save(&1, &10).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        behind
+    });
+    store.next(Call::Save, Trouble::Hang);
+    let waiting = second.spawn(async move { behind.flush().await });
+    while store.count(Call::Save) == 0 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    first.shutdown_timeout(Duration::from_secs(1));
+    second.block_on(waiting).unwrap().unwrap();
+    assert_eq!(store.row(&1), Some(10));
+}
+
+#[tokio::test]
+async fn settings_that_would_surprise_are_refused() {
+    let builder = || larder::write_behind(FakeStore::<u64, u64>::new()).journal(Volatile::new());
+    for (built, names) in [
+        (builder().exactly_once().once_by_id().store().map(drop), ["exactly_once", "once_by_id"]),
+        (builder().concurrency(2).store().map(drop), ["concurrency(2)", "1 shards"]),
+        (
+            builder()
+                .at_limit(AtLimit::Block(Duration::from_secs(20)))
+                .tier(Memory::with_capacity(1))
+                .ttl(Duration::from_secs(1))
+                .build()
+                .map(drop),
+            ["at_limit(Block(20s))", "write_deadline(10s)"],
+        ),
+    ] {
+        let error = built.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Settings);
+        assert!(names.iter().all(|name| error.to_string().contains(name)), "{error}");
+    }
 }

@@ -97,6 +97,8 @@ pub struct Builder<K, V> {
     observer: Option<Arc<dyn Observer>>,
     turns: bool,
     behind: Option<MakeBehind<K, V>>,
+    /// How long a write may wait for room in the journal.
+    patience: Option<Duration>,
 }
 
 /// A tier that waits to be laid on what will be below it. Its type is forgotten here, so that the type of a cache
@@ -139,6 +141,7 @@ impl<K: Key, V: Value> Builder<K, V> {
             observer: None,
             turns: true,
             behind: None,
+            patience: None,
         }
     }
 
@@ -151,8 +154,8 @@ impl<K: Key, V: Value> Builder<K, V> {
         }
     }
 
-    pub(super) fn over_write_behind(make: MakeBehind<K, V>) -> Self {
-        Self { behind: Some(make), ..Self::new(ReadThrough::new(), WriteThrough::new()) }
+    pub(super) fn over_write_behind(make: MakeBehind<K, V>, patience: Option<Duration>) -> Self {
+        Self { behind: Some(make), patience, ..Self::new(ReadThrough::new(), WriteThrough::new()) }
     }
 
     /// What errors, statistics and [`Caches`](super::Caches) call it. Default: `cache`.
@@ -423,6 +426,13 @@ impl<K: Key, V: Value> Builder<K, V> {
                  what the store had before; leave it out"
                     .to_owned(),
             );
+        }
+        if let Some(patience) = self.patience.filter(|patience| *patience >= self.write_deadline) {
+            wrong.push(format!(
+                "`at_limit(Block({patience:?}))` and `write_deadline({:?})` disagree: a write that waits for room would be \
+                 given up first, and nobody would know what became of it",
+                self.write_deadline
+            ));
         }
         for (setting, deadline) in
             [("load_deadline", self.load_deadline), ("write_deadline", self.write_deadline)]

@@ -124,8 +124,8 @@ pub trait TransactionalStore<K: Key, V: Value>: Store<K, V> {
     /// is not known begins with epoch 1 and offset 0.
     async fn claim(&self, shard: ShardId) -> Result<Claim, StoreError>;
 
-    /// The row of `shard`, once no transaction that began before this call can change it any more: in SQL, with the row
-    /// locked. `None` if there is none.
+    /// The row of `shard`, once no commit that was asked for before this call can change it any more: in SQL, with the row
+    /// locked. A commit whose future was dropped must not begin later. `None` if there is no row.
     async fn offset(&self, shard: ShardId) -> Result<Option<Claim>, StoreError>;
 
     /// In one transaction: checks that the row of the batch's shard has its epoch and the offset that it comes

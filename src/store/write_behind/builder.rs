@@ -47,6 +47,7 @@ pub fn write_behind<K: Key + Ord, V: Value, S: Store<K, V>>(store: S) -> WriteBe
     WriteBehindBuilder {
         destination: Destination::AtLeastOnce(Arc::clone(&store) as Arc<dyn Store<K, V>>),
         store,
+        promises: 0,
         open: None,
         settings: Settings::default(),
         weigh: None,
@@ -60,6 +61,8 @@ pub fn write_behind<K: Key + Ord, V: Value, S: Store<K, V>>(store: S) -> WriteBe
 pub struct WriteBehindBuilder<K, V, S> {
     store: Arc<S>,
     destination: Destination<K, V>,
+    /// How often it was said what the store promises.
+    promises: u8,
     open: Option<Open<K, V>>,
     settings: Settings,
     weigh: Option<Weigh<K, V>>,
@@ -77,6 +80,7 @@ impl<K: Key + Ord, V: Value, S: Store<K, V>> WriteBehindBuilder<K, V, S> {
         S: TransactionalStore<K, V>,
     {
         Self {
+            promises: self.promises + 1,
             destination: Destination::ExactlyOnce(
                 Arc::clone(&self.store) as Arc<dyn TransactionalStore<K, V>>
             ),
@@ -90,6 +94,7 @@ impl<K: Key + Ord, V: Value, S: Store<K, V>> WriteBehindBuilder<K, V, S> {
         S: IdempotentStore<K, V>,
     {
         Self {
+            promises: self.promises + 1,
             destination: Destination::OnceById(Arc::clone(&self.store) as Arc<dyn IdempotentStore<K, V>>),
             ..self
         }
@@ -206,6 +211,14 @@ impl<K: Key + Ord, V: Value, S: Store<K, V>> WriteBehindBuilder<K, V, S> {
         Ok(behind)
     }
 
+    /// How long a writer may wait for room.
+    pub(crate) const fn patience(&self) -> Option<Duration> {
+        match self.settings.at_limit {
+            AtLimit::Block(patience) => Some(patience),
+            _ => None,
+        }
+    }
+
     /// The same; whoever calls this attaches the events, and has it begin.
     pub(crate) fn behind(self) -> Result<WriteBehind<K, V>> {
         self.settings.check()?;
@@ -216,11 +229,24 @@ impl<K: Key + Ord, V: Value, S: Store<K, V>> WriteBehindBuilder<K, V, S> {
                  lost",
             ));
         };
+        if self.promises > 1 {
+            return Err(Error::new(
+                ErrorKind::Settings,
+                "`exactly_once` and `once_by_id` both say how the store tells what it has: give one of them",
+            ));
+        }
         let shallow = size_of::<K>() + size_of::<V>();
         let weigh = self.weigh.unwrap_or_else(|| Box::new(move |_: &Change<K, V>| shallow));
         let opened = open()?;
         if opened.shards == 0 || opened.shards > 1024 {
             return Err(Error::new(ErrorKind::Settings, "a journal has from 1 to 1,024 shards"));
+        }
+        let (concurrency, shards) = (self.settings.concurrency, opened.shards);
+        if concurrency > usize::from(shards) {
+            let why = format!(
+                "`concurrency({concurrency})` and a journal of {shards} shards disagree: each has one batch under way"
+            );
+            return Err(Error::new(ErrorKind::Settings, why));
         }
         if opened.log.is_some()
             && self.settings.at_limit == AtLimit::WriteThrough

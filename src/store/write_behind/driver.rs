@@ -40,7 +40,7 @@ impl<K: Key, V: Value> Driven<K, V> {
 
 impl<K, V> Drop for Driven<K, V> {
     fn drop(&mut self) {
-        self.0.is_driven.store(false, Ordering::Release);
+        self.0.driver_gone();
     }
 }
 

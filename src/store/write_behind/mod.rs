@@ -38,7 +38,7 @@ use std::fmt;
 use std::future::Future;
 use std::hash::BuildHasher;
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -101,6 +101,9 @@ struct Parts<K, V> {
     began: Instant,
     stop: CancellationToken,
 }
+
+/// How long beyond its deadline a close waits for a log that is being synced.
+const LAST_SYNC: Duration = Duration::from_secs(1);
 
 /// Says how many bytes a change takes.
 type Weigh<K, V> = Box<dyn Fn(&Change<K, V>) -> usize + Send + Sync>;
@@ -179,6 +182,7 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
             began: Instant::now(),
             stop: CancellationToken::new(),
         }));
+        behind.give_starters();
         behind.take_over(found, forgotten);
         behind.watch();
         Ok(behind)
@@ -261,7 +265,8 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
         self.0.stop.cancel();
         self.0.shards.iter().for_each(|shard| shard.end(closed()));
         if let Some(log) = &self.0.log {
-            log.close().await;
+            // A disk that hangs would hang this too.
+            _ = time::within(until + LAST_SYNC, log.close()).await;
         }
         Ok(self.unwritten())
     }
@@ -324,10 +329,7 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
     /// Sees to it that every shard has a driver, in whichever runtime this is.
     #[inline]
     fn start(&self) -> Result<()> {
-        match self.0.shards.iter().all(|shard| shard.is_driven()) {
-            true => Ok(()),
-            false => self.start_drivers(),
-        }
+        self.0.shards.iter().try_for_each(|shard| shard.start())
     }
 
     /// Begins to write what was found in the journal, once there is somebody to hear of it. Outside a runtime that is done
@@ -336,16 +338,19 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
         _ = self.start();
     }
 
-    #[cold]
-    fn start_drivers(&self) -> Result<()> {
-        let runtime = tokio::runtime::Handle::try_current().map_err(|_| no_runtime())?;
-        drop(time::timer(Instant::now()).map_err(|_| no_runtime())?);
+    /// Tells each shard how its driver is started.
+    fn give_starters(&self) {
         for shard in &self.0.shards {
-            if let Some(driven) = Driven::take(shard) {
-                runtime.spawn(drive(Arc::downgrade(&self.0), driven));
-            }
+            let (parts, own) = (Arc::downgrade(&self.0), Arc::downgrade(shard));
+            shard.start_with(Box::new(move || {
+                let runtime = tokio::runtime::Handle::try_current().map_err(|_| no_runtime())?;
+                drop(time::timer(Instant::now()).map_err(|_| no_runtime())?);
+                if let Some(driven) = own.upgrade().and_then(|shard| Driven::take(&shard)) {
+                    runtime.spawn(drive(Weak::clone(&parts), driven));
+                }
+                Ok(())
+            }));
         }
-        Ok(())
     }
 }
 

@@ -51,7 +51,6 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
         if self.0.log.is_none() || self.0.shards[0].is_claimed() {
             return Ok(());
         }
-        self.start()?;
         let shard = &self.0.shards[0];
         loop {
             let mut changed = std::pin::pin!(shard.room.notified());
@@ -59,6 +58,7 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
             if shard.is_claimed() {
                 return Ok(());
             }
+            shard.start()?;
             changed.await;
         }
     }

@@ -1,8 +1,8 @@
 //! One sequence of pending writes: what callers add at one end, and the driver takes from the other.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -30,11 +30,15 @@ pub(super) struct Shard<K, V> {
     settled: watch::Sender<Settled>,
     /// Whether a driver is at work.
     pub(super) is_driven: AtomicBool,
+    /// Starts one, in whichever runtime this is.
+    starter: OnceLock<Starter>,
     /// How long the oldest write may have waited before no more are accepted.
     max_age: Option<Duration>,
     /// Whether a write that is answered outlives the process.
     is_logged: bool,
 }
+
+pub(super) type Starter = Box<dyn Fn() -> Result<()> + Send + Sync>;
 
 struct State<K, V> {
     pending: Pending<K, V>,
@@ -90,6 +94,18 @@ struct Settled {
     dead: Arc<BTreeSet<Seq>>,
     /// It will not get any further, in this process.
     ended: Option<Error>,
+}
+
+impl Settled {
+    /// What is known of `seq`; `None` as long as it is nothing.
+    fn of(&self, seq: Seq) -> Option<Result<()>> {
+        let due = self.last.map_or(seq, |last| last.min(seq));
+        match &self.ended {
+            _ if self.dead.contains(&seq) => Some(Err(dead())),
+            _ if self.upto >= due => Some(Ok(())),
+            ended => ended.as_ref().map(|why| Err(why.clone())),
+        }
+    }
 }
 
 /// What the driver is to do.
@@ -152,6 +168,7 @@ impl<K: Key, V: Value> Shard<K, V> {
             room: Notify::new(),
             settled: watch::Sender::new(Settled { upto, ..Settled::default() }),
             is_driven: AtomicBool::new(false),
+            starter: OnceLock::new(),
             max_age,
             is_logged,
         }
@@ -480,13 +497,30 @@ impl<K: Key, V: Value> Shard<K, V> {
         changes.extend(state.arriving.iter().map(|arriving| arriving.change.clone()));
         changes
     }
-
-    pub(super) fn is_driven(&self) -> bool {
-        self.is_driven.load(Ordering::Acquire)
-    }
 }
 
 impl<K, V> Shard<K, V> {
+    /// How a driver is started.
+    pub(super) fn start_with(&self, starter: Starter) {
+        _ = self.starter.set(starter);
+    }
+
+    /// Sees to it that there is a driver.
+    #[inline]
+    pub(super) fn start(&self) -> Result<()> {
+        match self.starter.get() {
+            Some(starter) if !self.is_driven.load(Ordering::Acquire) => starter(),
+            _ => Ok(()),
+        }
+    }
+
+    /// The driver has gone: those who wait look whether they need another.
+    pub(super) fn driver_gone(&self) {
+        self.is_driven.store(false, Ordering::Release);
+        self.settled.send_modify(|_| ());
+        self.room.notify_waiters();
+    }
+
     /// There is nobody left who could have it written: how many writes waited.
     pub(super) fn leave(&self) -> usize {
         let mut state = self.state.lock();
@@ -526,14 +560,13 @@ pub(super) trait Place: Send + Sync {
 impl<K: Key, V: Value> Place for Shard<K, V> {
     async fn settled(&self, seq: Seq) -> Result<()> {
         let mut settled = self.settled.subscribe();
-        let due = |settled: &Settled| settled.last.map_or(seq, |last| last.min(seq));
-        let reached =
-            settled.wait_for(|settled| settled.upto >= due(settled) || settled.ended.is_some()).await;
-        let Ok(reached) = reached else { return Err(closed()) };
-        match &reached.ended {
-            _ if reached.dead.contains(&seq) => Err(dead()),
-            Some(why) if reached.upto < due(&reached) => Err(why.clone()),
-            _ => Ok(()),
+        loop {
+            if let Some(known) = settled.borrow_and_update().of(seq) {
+                return known;
+            }
+            // Whoever waits sees to it that there is somebody to wait for: a driver goes down with its runtime.
+            self.start()?;
+            settled.changed().await.map_err(|_| closed())?;
         }
     }
 
