@@ -12,17 +12,16 @@ use serde::de::DeserializeOwned;
 
 use super::fault::Fault;
 use super::files::Files;
+use super::form::Form;
 use super::group_commit::{GroupCommit, NotAppended};
 use super::letters::{LONGEST_WRITE, Letters};
-use super::payload::{self, Payload};
 use super::record::Record;
 use super::seam::{Appending, Found, FoundWrite, Log, Opened, Opens, Progress};
 use super::segments::{Recovered, Segments};
 use crate::bounds::{Key, Value};
 use crate::change::{Change, DeadLetter, JournalId, Seq};
 use crate::codec::{Codec, Json};
-use crate::error::{BoxError, Error, ErrorKind, Outcome, Result};
-use crate::time::since_1970;
+use crate::error::{Error, ErrorKind, Outcome, Result};
 
 /// The directory of the dead letters, in that of the log.
 pub(super) const LETTERS: &str = "dead-letters";
@@ -86,21 +85,12 @@ pub struct LocalLog<K, V, C = Json> {
     keys: PhantomData<fn(K) -> K>,
 }
 
-/// How values are written and read.
-struct Form<V, C> {
-    codec: C,
-    schema: u32,
-    upgrade: Option<Box<Upgrade<V>>>,
-}
-
-type Upgrade<V> = dyn Fn(u32, &[u8]) -> Option<V> + Send + Sync;
-
 impl<K, V> LocalLog<K, V> {
     /// The log in the directory at `path`. If there is none it is made; the one above must be there. Keys and values are
     /// written as JSON.
     #[must_use]
     pub fn at(path: impl Into<PathBuf>) -> Self {
-        let form = Form { codec: Json, schema: 0, upgrade: None };
+        let form = Form::new(Json);
         Self { path: path.into(), segment_bytes: SEGMENT_BYTES, form, keys: PhantomData }
     }
 }
@@ -109,8 +99,7 @@ impl<K, V, C> LocalLog<K, V, C> {
     /// Writes values with `codec`; keys stay JSON. Default: [`Json`].
     #[must_use]
     pub fn codec<D: Codec<V>>(self, codec: D) -> LocalLog<K, V, D> {
-        let Form { schema, upgrade, .. } = self.form;
-        let form = Form { codec, schema, upgrade };
+        let form = self.form.with_codec(codec);
         LocalLog { path: self.path, segment_bytes: self.segment_bytes, form, keys: PhantomData }
     }
 
@@ -125,14 +114,14 @@ impl<K, V, C> LocalLog<K, V, C> {
     /// at all. Default: 0.
     #[must_use]
     pub fn schema(self, schema: u32) -> Self {
-        Self { form: Form { schema, ..self.form }, ..self }
+        Self { form: self.form.with_schema(schema), ..self }
     }
 
     /// Reads values of another schema, or of another codec: is given the schema and the bytes, and answers `None` for those
     /// that it does not know.
     #[must_use]
     pub fn upgrade(self, upgrade: impl Fn(u32, &[u8]) -> Option<V> + Send + Sync + 'static) -> Self {
-        Self { form: Form { upgrade: Some(Box::new(upgrade)), ..self.form }, ..self }
+        Self { form: self.form.with_upgrade(upgrade), ..self }
     }
 
     fn check(&self) -> Result<()> {
@@ -182,58 +171,6 @@ fn found<K: DeserializeOwned, V, C: Codec<V>>(
     };
     let writes = records.into_iter().map(found).collect();
     Found { first: recovered.first, writes, next, settled: recovered.settled }
-}
-
-impl<V, C: Codec<V>> Form<V, C> {
-    fn write<K: Serialize>(&self, change: &Change<K, V>) -> Result<Vec<u8>, BoxError> {
-        let key = serde_json::to_vec(change.key())?;
-        let mut bytes = Vec::new();
-        let value = match change {
-            Change::Put(_, value) => {
-                self.codec.encode(value, &mut bytes)?;
-                Some(&bytes[..])
-            }
-            Change::Delete(_) => None,
-        };
-        let accepted = u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX);
-        let payload = Payload { codec: self.codec.id(), schema: self.schema, accepted, key: &key, value };
-        Ok(payload::encode(&payload))
-    }
-
-    /// What a record says, or why it cannot be read: not in the words of the codec, which may hold what it read.
-    fn read<K: DeserializeOwned>(&self, record: &[u8]) -> Result<Change<K, V>, String> {
-        let payload = payload::decode(record).map_err(|wrong| wrong.to_string())?;
-        let key = serde_json::from_slice(payload.key)
-            .map_err(|_| "the key is no JSON of the type that keys have now".to_owned())?;
-        match payload.value {
-            None => Ok(Change::Delete(key)),
-            Some(value) => {
-                let value = self.read_value(&payload, value).ok_or_else(|| self.why_not(&payload))?;
-                Ok(Change::Put(key, value))
-            }
-        }
-    }
-
-    fn read_value(&self, payload: &Payload<'_>, value: &[u8]) -> Option<V> {
-        let is_ours = (payload.schema, payload.codec) == (self.schema, self.codec.id());
-        let read = is_ours.then(|| self.codec.decode(value).ok()).flatten();
-        read.or_else(|| self.upgrade.as_ref()?(payload.schema, value))
-    }
-
-    fn why_not(&self, payload: &Payload<'_>) -> String {
-        let tried = if self.upgrade.is_some() {
-            "and the upgrade did not take it"
-        } else {
-            "and there is no upgrade"
-        };
-        format!(
-            "a value of schema {} and codec {} cannot be read as one of schema {} and codec {}, {tried}",
-            payload.schema,
-            payload.codec,
-            self.schema,
-            self.codec.id()
-        )
-    }
 }
 
 /// An open log.

@@ -14,6 +14,8 @@ pub mod fault;
 #[cfg(all(feature = "local-log", unix))]
 #[doc(hidden)]
 pub mod files;
+#[cfg(any(all(feature = "local-log", unix), feature = "redis"))]
+mod form;
 #[doc(hidden)]
 pub mod group_commit;
 #[cfg(all(feature = "local-log", unix))]
