@@ -2,7 +2,7 @@
 //!
 //! Operations are numbered in the order in which they were accepted, and leave in that order: a batch is all of a range of
 //! numbers, so that one number, the last of a batch that the store has, says what the store has. The next batch begins
-//! when the last one is settled: two that are under way could be swapped.
+//! when the last one is settled: two that are under way could be swapped. Numbers may have gaps, where a journal gives them.
 //!
 //! ```text
 //!   accepted ──► waiting … waiting ──► a batch: by size, by age of the oldest, or because somebody wants it
@@ -37,7 +37,7 @@ pub struct Rules {
 /// One operation that waits, with what its owner keeps of it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Waiting<O> {
-    /// Its number: one more than that of the operation before it.
+    /// Its number, larger than that of the operation before it.
     pub seq: Seq,
     /// What is to be done.
     pub operation: O,
@@ -131,9 +131,15 @@ impl<O: Clone> Flusher<O> {
 
     /// One more operation; its number.
     pub fn accept(&mut self, operation: O, now: Timestamp) -> Seq {
-        self.accepted += 1;
-        self.waiting.push_back(Waiting { seq: self.accepted, operation, since: now });
+        self.accept_as(self.accepted + 1, operation, now);
         self.accepted
+    }
+
+    /// One more operation, which has its number already: larger than all before it.
+    pub fn accept_as(&mut self, seq: Seq, operation: O, now: Timestamp) {
+        debug_assert!(seq > self.accepted, "numbers grow");
+        self.accepted = seq;
+        self.waiting.push_back(Waiting { seq, operation, since: now });
     }
 
     /// Somebody wants all that was accepted so far to be in the store; up to which number that is.
@@ -165,8 +171,8 @@ impl<O: Clone> Flusher<O> {
     /// The batch that is under way, again: for whoever has lost sight of it.
     pub fn batch(&self) -> Batch<O> {
         let oldest = self.waiting.iter().take(self.flying).cloned();
-        let upto = self.settled + self.flying as Seq;
         let mut operations: Vec<_> = oldest.collect();
+        let upto = operations.last().map_or(self.settled, |last| last.seq);
         let parked = if self.parking { operations.pop() } else { None };
         Batch { after: self.settled, upto, operations, parked }
     }
@@ -180,7 +186,7 @@ impl<O: Clone> Flusher<O> {
     /// The store has the batch: its operations.
     pub fn stored(&mut self) -> Vec<Waiting<O>> {
         let done: Vec<_> = self.waiting.drain(..self.flying.min(self.waiting.len())).collect();
-        self.settled += done.len() as Seq;
+        self.settled = done.last().map_or(self.settled, |last| last.seq);
         self.flying = 0;
         self.failures = 0;
         self.unclassified = 0;
@@ -193,7 +199,7 @@ impl<O: Clone> Flusher<O> {
         }
         self.limit = match self.is_suspect() {
             // It is among the rest.
-            true => half((self.suspect - self.settled) as usize),
+            true => half(self.waiting.partition_point(|waiting| waiting.seq <= self.suspect)),
             false => usize::MAX,
         };
         done
@@ -212,7 +218,7 @@ impl<O: Clone> Flusher<O> {
         match failure {
             Failure::Permanent if !self.parking => {
                 (self.failures, self.unclassified) = (0, 0);
-                self.suspect = self.settled + size as Seq;
+                self.suspect = size.checked_sub(1).map_or(self.settled, |last| self.waiting[last].seq);
                 self.limit = half(size);
                 self.parking = size == 1;
             }
@@ -274,12 +280,17 @@ impl<O: Clone> Flusher<O> {
     pub fn pass_over(&mut self, seq: Seq) -> Vec<Waiting<O>> {
         let known = self.waiting.iter().take_while(|waiting| waiting.seq <= seq).count();
         let passed: Vec<_> = self.waiting.drain(..known).collect();
-        self.settled += passed.len() as Seq;
+        self.settled = passed.last().map_or(self.settled, |last| last.seq);
         passed
     }
 
+    /// Where an operation stands: mostly where its number says.
     fn index(&self, seq: Seq) -> Option<usize> {
-        usize::try_from(seq.checked_sub(self.settled + 1)?).ok()
+        let index = usize::try_from(seq.checked_sub(self.waiting.front()?.seq)?).ok()?;
+        match self.waiting.get(index) {
+            Some(waiting) if waiting.seq == seq => Some(index),
+            _ => self.waiting.binary_search_by_key(&seq, |waiting| waiting.seq).ok(),
+        }
     }
 
     /// How often a failure that says nothing about its kind is tried again now. A store that takes nothing at all, and does
@@ -509,6 +520,19 @@ mod tests {
         assert_eq!(flusher.accept("next", at(0)), 42);
         let Order::Store(batch) = flusher.next(at(1_000)) else { panic!("due") };
         assert_eq!((batch.after, batch.upto), (41, 42));
+    }
+
+    #[test]
+    fn numbers_with_gaps_do_as_well() {
+        let mut flusher = Flusher::new(rules(), 1_000);
+        for seq in [1_007, 1_008, 2_000, 2_001, 5_000] {
+            flusher.accept_as(seq, seq, at(0));
+        }
+        assert!([1_007, 2_000, 5_000].iter().all(|seq| flusher.get(*seq).is_some_and(|it| it.seq == *seq)));
+        assert!([1, 1_000, 1_009, 2_002, 9_000].iter().all(|seq| flusher.get(*seq).is_none()));
+        let (taken, parked, _) = drain(&mut flusher, &[2_000]);
+        assert_eq!((taken, parked), (vec![1_007, 1_008, 2_001, 5_000], vec![2_000]));
+        assert_eq!((flusher.depth(), flusher.settled()), (0, 5_000));
     }
 
     proptest! {

@@ -123,6 +123,15 @@ impl<K: Clone + Eq + Hash, V: Clone> Pending<K, V> {
         seq
     }
 
+    /// One more, which has its number already.
+    pub fn take_as(&mut self, seq: Seq, what: What<K, V>, bytes: usize, now: Timestamp) {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if let What::Change(change) = &what {
+            self.latest.insert(change.key().clone(), seq);
+        }
+        self.flusher.accept_as(seq, Accepted { what, bytes }, now);
+    }
+
     /// A record that cannot be read, in its place.
     pub fn take_unreadable(&mut self, record: Vec<u8>, why: String, now: Timestamp) -> Seq {
         let bytes = record.len();
