@@ -41,6 +41,8 @@ pub mod segments;
 #[cfg(any(feature = "testing", test))]
 #[doc(hidden)]
 pub mod simulated;
+#[doc(hidden)]
+pub mod stream;
 mod volatile;
 
 #[cfg(all(feature = "local-log", unix))]

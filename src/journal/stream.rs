@@ -1,0 +1,477 @@
+//! One shard of a stream of pending writes, as a server keeps it for many processes: what it is asked, and what it answers.
+//! No I/O, no time of its own. Redis runs its translation, `tier/redis/scripts/stream/`; tests hold the two against each
+//! other command by command.
+//!
+//! ```text
+//!   any process     Append ──► entries, in the order of their numbers ──► Collect     the owner of the shard
+//!                     │                                                    │
+//!                     └──────► pending, by key ◄── up to the offset ───────┘
+//!                                 │               both are forgotten
+//!   any process     reads ◄───────┘
+//! ```
+//!
+//! A number is the time, in microseconds, or one more than the last one. So a server that takes over from a failed one,
+//! and has not heard of the last entries, does not give their numbers to others: unless its clock is behind by more than
+//! the time that this took. Then an entry may have a number that the store takes for done, and gets another one when the
+//! owner first meets the server: see [`StreamShard::hand_over`].
+
+#![allow(clippy::exhaustive_enums, clippy::exhaustive_structs, reason = "not part of the public interface")]
+
+use std::collections::BTreeMap;
+
+use crate::change::Seq;
+
+/// Microseconds since 1970, by the server's clock.
+pub type Micros = u64;
+
+/// What a server keeps of one shard.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct StreamShard {
+    /// The writes, in their order.
+    pub entries: BTreeMap<Seq, Entry>,
+    /// Of each key, the writes that count for a reader: the last that replaces all before it, and what came after.
+    pub pending: BTreeMap<Vec<u8>, BTreeMap<Seq, Vec<u8>>>,
+    /// The last number that was given.
+    pub last: Seq,
+    /// In which of its lives the server was when it was last asked, and the last number of the life before.
+    pub life: Option<u32>,
+    /// The last number that was given in an earlier life.
+    pub boundary: Seq,
+    /// The life in which an owner has met it.
+    pub handed: Option<u32>,
+    /// The epoch of the owner that was here last.
+    pub epoch: u64,
+    /// All up to this one are settled and forgotten.
+    pub floor: Seq,
+    /// Up to which number somebody wants all to be stored without delay.
+    pub wanted: Seq,
+    /// How many bytes the records of the entries have.
+    pub bytes: u64,
+}
+
+/// One write.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Entry {
+    /// What its key is called.
+    pub key: Vec<u8>,
+    /// The record.
+    pub record: Vec<u8>,
+}
+
+/// How much may wait; 0 is no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Limits {
+    /// How many writes.
+    pub writes: u64,
+    /// How many bytes of records.
+    pub bytes: u64,
+    /// For how long the oldest may have waited, in microseconds.
+    pub age: Micros,
+}
+
+/// A write to be appended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Append {
+    /// In which of its lives the server is, as far as the writer knows.
+    pub life: u32,
+    /// The largest number that the writer knows of.
+    pub seen: Seq,
+    /// Whether nothing that came before counts for readers of the key any more.
+    pub replaces: bool,
+    /// The write.
+    pub entry: Entry,
+    /// What else may wait with it.
+    pub limits: Limits,
+}
+
+/// What becomes of an [`Append`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Appended {
+    /// It has a place.
+    At {
+        /// Its number.
+        seq: Seq,
+        /// The last number of the server's life before this one.
+        boundary: Seq,
+        /// How many wait.
+        writes: u64,
+    },
+    /// There is no room.
+    Full,
+}
+
+/// What an owner asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Collect {
+    /// In which of its lives the server is, as far as the owner knows.
+    pub life: u32,
+    /// The epoch in which it owns the shard.
+    pub epoch: u64,
+    /// Up to which number the store has all.
+    pub offset: Seq,
+    /// How many it takes at the most.
+    pub most: usize,
+    /// How long the oldest waits for others to join it, in microseconds.
+    pub delay: Micros,
+}
+
+/// What an owner is given.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Collected {
+    /// Somebody else has come to own the shard.
+    Superseded,
+    /// The store has lost what was forgotten here: all up to this number.
+    Behind(Seq),
+    /// Nothing waits.
+    Nothing(Met),
+    /// Nothing is due before so many microseconds have passed.
+    Later(Met, Micros),
+    /// These are due.
+    Due(Met, Vec<(Seq, Vec<u8>)>),
+}
+
+/// What an owner has found when it met the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Met {
+    /// The server does not have, and did not have, what the store says it had: it has lost the end of the shard.
+    pub lost_its_end: bool,
+    /// How many entries had numbers that the store takes for done, and have others now.
+    pub moved: u64,
+    /// The last number of the server's life before this one.
+    pub boundary: Seq,
+}
+
+/// How a shard stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Standing {
+    /// The last number that was given.
+    pub last: Seq,
+    /// All up to this one are settled.
+    pub floor: Seq,
+    /// How many writes wait.
+    pub writes: u64,
+    /// How many bytes their records have.
+    pub bytes: u64,
+    /// For how long the oldest has waited, in microseconds.
+    pub age: Micros,
+}
+
+impl StreamShard {
+    /// Takes a write.
+    pub fn append(&mut self, append: Append, now: Micros) -> Appended {
+        self.note_life(append.life);
+        let Append { seen, replaces, entry, limits, .. } = append;
+        let bytes = entry.record.len() as u64;
+        if !self.has_room(bytes, limits, now) {
+            return Appended::Full;
+        }
+        let seq = self.next(seen, now);
+        if replaces {
+            self.pending.remove(&entry.key);
+        }
+        self.pending.entry(entry.key.clone()).or_default().insert(seq, entry.record.clone());
+        self.bytes += bytes;
+        self.entries.insert(seq, entry);
+        Appended::At { seq, boundary: self.boundary, writes: self.entries.len() as u64 }
+    }
+
+    /// Forgets what the store has, and gives out what is due.
+    ///
+    /// One command, so that there is no moment at which a new owner could read past an offset that nothing was settled at.
+    pub fn collect(&mut self, collect: Collect, now: Micros) -> Collected {
+        let Collect { life, epoch, offset, most, delay } = collect;
+        if self.epoch > epoch {
+            return Collected::Superseded;
+        }
+        if self.floor > offset {
+            return Collected::Behind(self.floor);
+        }
+        self.note_life(life);
+        let met = self.hand_over(epoch, offset, now);
+        self.forget(offset);
+        let Some(oldest) = self.entries.keys().next().copied() else { return Collected::Nothing(met) };
+        let due = oldest.saturating_add(delay);
+        // A number that is ahead of the clock says nothing about how long its write has waited.
+        let is_early = oldest <= now && now < due;
+        if is_early && self.wanted < oldest && self.entries.len() < most {
+            return Collected::Later(met, due - now);
+        }
+        let batch = self.entries.iter().take(most).map(|(seq, entry)| (*seq, entry.record.clone()));
+        Collected::Due(met, batch.collect())
+    }
+
+    /// How the shard stands. What is there up to `want` is wanted without delay.
+    pub fn look(&mut self, want: Seq, now: Micros) -> Standing {
+        self.wanted = self.wanted.max(want.min(self.last));
+        Standing {
+            last: self.last,
+            floor: self.floor,
+            writes: self.entries.len() as u64,
+            bytes: self.bytes,
+            age: self.entries.keys().next().map_or(0, |oldest| now.saturating_sub(*oldest)),
+        }
+    }
+
+    /// What waits for a key and counts for its readers, in its order.
+    pub fn read(&self, key: &[u8]) -> Vec<(Seq, Vec<u8>)> {
+        let waiting = self.pending.get(key).into_iter().flatten();
+        waiting.map(|(seq, record)| (*seq, record.clone())).collect()
+    }
+
+    /// A server in another life may have lost the last entries, and goes on from what it has.
+    fn note_life(&mut self, life: u32) {
+        if self.life != Some(life) {
+            (self.life, self.boundary) = (Some(life), self.last);
+        }
+    }
+
+    /// What an owner does that is new here, or meets a server that is: entries which the store seems to have, and cannot
+    /// have, get numbers above its offset, and so do all that came after them, or they would change places.
+    ///
+    /// `O: collects up to 1000 from P, commits · P dies, R has all up to 900, and a clock that is behind · W: appends, gets 950
+    /// from R · O: collects from 1000`: 950 would be taken for done. Up to the boundary all is of P's time, and done; what
+    /// comes after it nobody has ever collected.
+    fn hand_over(&mut self, epoch: u64, offset: Seq, now: Micros) -> Met {
+        let is_new_life = self.handed != self.life;
+        // An owner that died between its commit and the next collect leaves the last entry of its batch here. Where that is
+        // missing, the offset is of another server's numbers.
+        let is_foreign = epoch > self.epoch && offset > self.floor && !self.entries.contains_key(&offset);
+        (self.epoch, self.handed) = (epoch, self.life);
+        let done = match (is_new_life, is_foreign) {
+            (true, _) => self.boundary,
+            (false, true) => self.floor,
+            (false, false) => offset,
+        };
+        let mut met = Met {
+            lost_its_end: (is_new_life || is_foreign) && done < offset && offset > 0,
+            boundary: self.boundary,
+            moved: 0,
+        };
+        let first = done.saturating_add(1);
+        if first <= offset && self.entries.range(first..=offset).next().is_some() {
+            for (seq, entry) in self.entries.split_off(&first) {
+                let new = self.next(offset, now);
+                if let Some(record) =
+                    self.pending.get_mut(&entry.key).and_then(|waiting| waiting.remove(&seq))
+                {
+                    self.pending.entry(entry.key.clone()).or_default().insert(new, record);
+                }
+                self.entries.insert(new, entry);
+                met.moved += 1;
+            }
+        }
+        met
+    }
+
+    /// The store has all up to `offset`.
+    fn forget(&mut self, offset: Seq) {
+        let rest = self.entries.split_off(&offset.saturating_add(1));
+        for (seq, entry) in std::mem::replace(&mut self.entries, rest) {
+            self.bytes -= entry.record.len() as u64;
+            if let Some(waiting) = self.pending.get_mut(&entry.key) {
+                // By its number: something newer may wait for the same key.
+                waiting.remove(&seq);
+                if waiting.is_empty() {
+                    self.pending.remove(&entry.key);
+                }
+            }
+        }
+        self.floor = self.floor.max(offset);
+        self.last = self.last.max(offset);
+    }
+
+    fn next(&mut self, above: Seq, now: Micros) -> Seq {
+        self.last = now.max(self.last.max(above).max(self.floor) + 1);
+        self.last
+    }
+
+    fn has_room(&self, bytes: u64, limits: Limits, now: Micros) -> bool {
+        let Some(oldest) = self.entries.keys().next() else { return true };
+        let is_within = |what: u64, most: u64| most == 0 || what <= most;
+        is_within(self.entries.len() as u64 + 1, limits.writes)
+            && is_within(self.bytes + bytes, limits.bytes)
+            && is_within(now.saturating_sub(*oldest), limits.age)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWNER: Collect = Collect { life: 1, epoch: 1, offset: 0, most: 100, delay: 0 };
+
+    fn append(shard: &mut StreamShard, key: &str, record: &str, now: Micros) -> Seq {
+        append_as(shard, 1, true, key, record, now)
+    }
+
+    fn append_as(
+        shard: &mut StreamShard,
+        life: u32,
+        replaces: bool,
+        key: &str,
+        record: &str,
+        now: Micros,
+    ) -> Seq {
+        let entry = Entry { key: key.into(), record: record.into() };
+        match shard.append(Append { life, seen: 0, replaces, entry, limits: Limits::default() }, now) {
+            Appended::At { seq, .. } => seq,
+            Appended::Full => panic!("there is no limit"),
+        }
+    }
+
+    fn due(collected: Collected) -> Vec<(Seq, String)> {
+        match collected {
+            Collected::Due(_, batch) => {
+                let text = |(seq, record)| (seq, String::from_utf8(record).expect("text"));
+                batch.into_iter().map(text).collect()
+            }
+            Collected::Nothing(_) => Vec::new(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn met(collected: &Collected) -> Met {
+        match collected {
+            Collected::Nothing(met) | Collected::Later(met, _) | Collected::Due(met, _) => *met,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn read(shard: &StreamShard, key: &str) -> Vec<String> {
+        let records = shard.read(key.as_bytes()).into_iter().map(|(_, record)| record);
+        records.map(|record| String::from_utf8(record).expect("text")).collect()
+    }
+
+    #[test]
+    fn numbers_are_times_and_always_grow() {
+        let mut shard = StreamShard::default();
+        assert_eq!([100, 100, 90, 200].map(|now| append(&mut shard, "a", "x", now)), [100, 101, 102, 200]);
+    }
+
+    #[test]
+    fn readers_see_the_last_write_and_what_was_merged_into_it() {
+        let mut shard = StreamShard::default();
+        append(&mut shard, "a", "one", 1);
+        append(&mut shard, "a", "two", 2);
+        append_as(&mut shard, 1, false, "a", "+3", 3);
+        append(&mut shard, "b", "other", 4);
+        assert_eq!(read(&shard, "a"), ["two", "+3"]);
+        assert_eq!(due(shard.collect(OWNER, 5)).len(), 4, "the store gets all");
+        _ = shard.collect(Collect { offset: 2, ..OWNER }, 6);
+        assert_eq!(read(&shard, "a"), ["+3"]);
+        _ = shard.collect(Collect { offset: 4, ..OWNER }, 7);
+        assert_eq!((read(&shard, "a").len(), shard.pending.len(), shard.bytes), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_batch_waits_for_its_delay_its_size_or_somebodys_wish() {
+        let mut shard = StreamShard::default();
+        append(&mut shard, "a", "x", 100);
+        let patient = Collect { delay: 50, most: 2, ..OWNER };
+        assert!(matches!(shard.collect(patient, 120), Collected::Later(_, 30)));
+        assert_eq!(due(shard.clone().collect(patient, 150)).len(), 1);
+        let mut wanted = shard.clone();
+        assert_eq!(wanted.look(Seq::MAX, 120).age, 20);
+        assert_eq!(due(wanted.collect(patient, 121)).len(), 1);
+        append(&mut wanted, "b", "y", 122);
+        _ = wanted.collect(Collect { offset: 100, ..patient }, 123);
+        assert!(matches!(wanted.collect(Collect { offset: 100, ..patient }, 124), Collected::Later(..)));
+        append(&mut shard, "b", "y", 121);
+        append(&mut shard, "c", "z", 122);
+        assert_eq!(due(shard.collect(patient, 123)).len(), 2, "no more than asked for");
+    }
+
+    #[test]
+    fn it_is_bounded_and_one_write_always_has_room() {
+        let mut shard = StreamShard::default();
+        let limits = Limits { writes: 2, bytes: 10, age: 50 };
+        let mut try_append = |record: &str, now| {
+            let entry = Entry { key: b"a".to_vec(), record: record.into() };
+            shard.append(Append { life: 1, seen: 0, replaces: true, entry, limits }, now) != Appended::Full
+        };
+        assert!(try_append("much more than ten bytes", 100), "alone");
+        assert!(!try_append("x", 101), "bytes");
+        _ = shard.collect(OWNER, 102);
+        _ = shard.collect(Collect { offset: 100, ..OWNER }, 102);
+        let mut try_append = |record: &str, now| {
+            let entry = Entry { key: b"a".to_vec(), record: record.into() };
+            shard.append(Append { life: 1, seen: 0, replaces: true, entry, limits }, now) != Appended::Full
+        };
+        assert!(try_append("x", 110) && try_append("x", 111));
+        assert!(!try_append("x", 112), "writes");
+        _ = shard.collect(Collect { offset: 110, ..OWNER }, 113);
+        let entry = Entry { key: b"a".to_vec(), record: b"x".to_vec() };
+        let old = Append { life: 1, seen: 0, replaces: true, entry, limits };
+        assert_eq!(shard.append(old, 162), Appended::Full, "age");
+    }
+
+    #[test]
+    fn who_was_an_owner_once_is_told() {
+        let mut shard = StreamShard::default();
+        append(&mut shard, "a", "x", 100);
+        _ = shard.collect(Collect { epoch: 2, ..OWNER }, 101);
+        assert_eq!(shard.collect(OWNER, 102), Collected::Superseded);
+    }
+
+    #[test]
+    fn a_store_that_has_lost_what_was_forgotten_is_told() {
+        let mut shard = StreamShard::default();
+        append(&mut shard, "a", "x", 100);
+        _ = shard.collect(Collect { offset: 100, ..OWNER }, 101);
+        assert_eq!(shard.collect(Collect { epoch: 2, offset: 40, ..OWNER }, 102), Collected::Behind(100));
+    }
+
+    /// The owner has committed up to 1000 from a server of which the next one knows up to 900.
+    fn after_a_fail_over() -> StreamShard {
+        let mut shard = StreamShard::default();
+        append(&mut shard, "done", "x", 800);
+        append(&mut shard, "done", "y", 900);
+        _ = shard.collect(OWNER, 901);
+        shard
+    }
+
+    #[test]
+    fn a_server_that_has_lost_its_end_is_noticed_and_what_it_has_of_it_is_not_done_twice() {
+        let mut shard = after_a_fail_over();
+        let collected = shard.collect(Collect { life: 2, offset: 1_000, ..OWNER }, 1_100);
+        assert_eq!(met(&collected), Met { lost_its_end: true, moved: 0, boundary: 900 });
+        assert_eq!(due(collected), []);
+        assert!(append_as(&mut shard, 2, true, "a", "x", 950) > 1_000, "even with a clock that is behind");
+    }
+
+    #[test]
+    fn what_a_slow_clock_has_numbered_too_low_is_not_passed_over() {
+        let mut shard = after_a_fail_over();
+        append_as(&mut shard, 2, true, "a", "first", 950);
+        append_as(&mut shard, 2, true, "a", "second", 1_001);
+        let collected = shard.collect(Collect { life: 2, offset: 1_000, ..OWNER }, 1_002);
+        assert_eq!(met(&collected).moved, 2);
+        assert_eq!(read(&shard, "a"), ["second"]);
+        let batch = due(collected);
+        assert!(batch[0].0 > 1_000 && batch[0].1 == "first" && batch[1].1 == "second", "{batch:?}");
+        _ = shard.collect(Collect { life: 2, offset: batch[1].0, ..OWNER }, 1_003);
+        assert_eq!((shard.entries.len(), shard.pending.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_a_dead_owner_has_committed_is_not_taken_for_new() {
+        let mut shard = StreamShard::default();
+        append(&mut shard, "a", "x", 100);
+        append(&mut shard, "a", "y", 110);
+        _ = shard.collect(OWNER, 111);
+        append(&mut shard, "b", "z", 112);
+        let collected = shard.collect(Collect { epoch: 2, offset: 110, ..OWNER }, 120);
+        assert_eq!(met(&collected), Met { lost_its_end: false, moved: 0, boundary: 0 });
+        assert_eq!(due(collected), [(112, "z".to_owned())]);
+    }
+
+    #[test]
+    fn the_offset_of_another_servers_numbers_passes_nothing_over() {
+        let mut shard = StreamShard::default();
+        _ = shard.collect(OWNER, 50);
+        append(&mut shard, "a", "x", 100);
+        let collected = shard.collect(Collect { epoch: 2, offset: 500, ..OWNER }, 120);
+        assert!(met(&collected).lost_its_end && met(&collected).moved == 1);
+        assert_eq!(due(collected), [(501, "x".to_owned())]);
+    }
+}
