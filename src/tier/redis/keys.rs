@@ -61,6 +61,12 @@ impl Name {
         Self { redis, begins: long.is_none().then_some(begins), long, bucket }
     }
 
+    /// The name without namespace and bucket.
+    pub(super) fn bare(&self) -> &str {
+        // The bucket is closed by the first brace: no namespace has any.
+        self.redis.split_once("}:").map_or("", |(_, bare)| bare)
+    }
+
     /// The key as the envelope repeats it.
     pub(super) fn echo(&self) -> &[u8] {
         match (&self.long, self.begins) {
