@@ -70,7 +70,7 @@ pub use namespace::Namespace;
 #[doc(hidden)]
 pub use scripts::{stream_scripts_with_time_as_argument, with_time_as_argument};
 pub use stream::Durability;
-pub(crate) use stream::{Members, Place, StreamServer, Write as StreamWrite};
+pub(crate) use stream::{Place, StreamServer, Write as StreamWrite};
 
 /// What statistics call the tier.
 const NAME: &str = "redis";

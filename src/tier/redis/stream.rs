@@ -18,7 +18,7 @@ use super::scripts::Name as Script;
 use crate::change::Seq;
 use crate::codec::CacheKey;
 use crate::error::{Error, ErrorKind, Outcome, Result};
-use crate::journal::stream::{Appended, Collect, Collected, Limits, Met, Standing};
+use crate::stream::{Appended, Collect, Collected, Limits, Met, Standing};
 
 /// What the server must do before a write is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -59,13 +59,6 @@ impl Place {
         let name = Name::of("", key);
         Self { shard: u16::from(name.bucket) % shards.max(1), key: name.bare().to_owned() }
     }
-}
-
-/// How many processes write to a stream, and which of them this one is, from 1; 0 if it does not count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Members {
-    pub(crate) all: usize,
-    pub(crate) place: usize,
 }
 
 /// What is appended, but for what the server knows.
@@ -116,6 +109,11 @@ impl StreamServer {
         &self.name
     }
 
+    /// What it is known by in the store. The same in every process, with no server being asked.
+    pub(crate) fn id(&self) -> [u8; 16] {
+        keys::fnv_1a(format!("larder stream {}", self.name).as_bytes()).to_be_bytes()
+    }
+
     /// Whether the server of every shard keeps what it is given.
     pub(crate) async fn check(&self, shards: u16) -> Result<()> {
         for shard in 0..shards {
@@ -149,7 +147,8 @@ impl StreamServer {
             ]
         };
         let (mut call, answer) = self.run(call, shard, Script::Append, arguments).await.map_err(while_it)?;
-        let (appended, life) = (read_appended(&answer).ok_or(Fault::Odd).map_err(while_it)?, call.server().life);
+        let (appended, life) =
+            (read_appended(&answer).ok_or(Fault::Odd).map_err(while_it)?, call.server().life);
         if matches!(appended, Appended::At { .. }) {
             self.wait(&mut call, must_sync).await?;
         }
@@ -165,7 +164,9 @@ impl StreamServer {
         let call = self.call(shard).await.map_err(before_it)?;
         let arguments = |life: u32| {
             let Collect { epoch, offset, most, delay, .. } = collect;
-            [u64::from(life), epoch, offset, most as u64, delay].map(|number| number.to_string().into_bytes()).into()
+            [u64::from(life), epoch, offset, most as u64, delay]
+                .map(|number| number.to_string().into_bytes())
+                .into()
         };
         let (call, answer) = self.run(call, shard, Script::Collect, arguments).await.map_err(while_it)?;
         let collected = read_collected(answer).ok_or(Fault::Odd).map_err(while_it)?;
@@ -183,7 +184,8 @@ impl StreamServer {
         let want = want.min(1 << 53).to_string().into_bytes();
         let (_, answer) =
             self.run(call, shard, Script::Look, |_| vec![want.clone()]).await.map_err(while_it)?;
-        let (last, floor, writes, bytes, age) = redis::from_redis_value(answer).map_err(|_| while_it(Fault::Odd))?;
+        let (last, floor, writes, bytes, age) =
+            redis::from_redis_value(answer).map_err(|_| while_it(Fault::Odd))?;
         Ok(Standing { last, floor, writes, bytes, age })
     }
 
@@ -204,8 +206,7 @@ impl StreamServer {
         loop {
             match call.ask::<HashMap<String, Vec<u8>>>(&question).await {
                 Ok(found) => {
-                    let numbered =
-                        found.into_iter().map(|(seq, record)| Some((seq.parse().ok()?, record)));
+                    let numbered = found.into_iter().map(|(seq, record)| Some((seq.parse().ok()?, record)));
                     let mut waiting: Vec<_> = numbered.collect::<Option<_>>().ok_or(Fault::Odd)?;
                     waiting.sort_unstable_by_key(|(seq, _)| *seq);
                     return Ok(waiting);
@@ -222,18 +223,18 @@ impl StreamServer {
         }
     }
 
-    /// Says that process `id` is there for `lease` from now on, or not any more if that is zero; who is.
+    /// Says that process `id` is there for `lease` from now on, or not any more if that is zero: how many are, and the place
+    /// of this one among them, from 1.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Journal`].
-    pub(crate) async fn beat(&self, id: u64, lease: Duration) -> Result<Members> {
+    pub(crate) async fn beat(&self, id: u64, lease: Duration) -> Result<(usize, usize)> {
         let call = self.call(0).await.map_err(before_it)?;
         let lease = u64::try_from(lease.as_micros()).unwrap_or(u64::MAX).min(1 << 52);
         let arguments = |_| vec![format!("{id:016x}").into_bytes(), lease.to_string().into_bytes()];
         let (_, answer) = self.run(call, 0, Script::Beat, arguments).await.map_err(while_it)?;
-        let (all, place) = redis::from_redis_value(answer).map_err(|_| while_it(Fault::Odd))?;
-        Ok(Members { all, place })
+        redis::from_redis_value(answer).map_err(|_| while_it(Fault::Odd))
     }
 
     async fn call(&self, shard: u16) -> Result<Call, Fault> {
@@ -418,7 +419,9 @@ fn while_it(fault: Fault) -> Error {
     let outcome = match &fault {
         Fault::Late | Fault::Lost | Fault::Odd | Fault::Elsewhere(_) => Outcome::Unknown,
         // Said before a script begins; of any other error nobody knows how far it had come.
-        Fault::Refused(code) if !["OOM", "MISCONF", "NOPERM", "NOREPLICAS", "READONLY"].contains(&code.as_str()) => {
+        Fault::Refused(code)
+            if !["OOM", "MISCONF", "NOPERM", "NOREPLICAS", "READONLY"].contains(&code.as_str()) =>
+        {
             Outcome::Unknown
         }
         _ => Outcome::NotApplied,
