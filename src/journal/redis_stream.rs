@@ -275,10 +275,13 @@ where
         }
     }
 
-    async fn waiting(&self, keys: &[K]) -> Vec<Result<Vec<Waiting<K, V>>>> {
+    async fn waiting(&self, keys: &[K]) -> Vec<Result<Option<Vec<Waiting<K, V>>>>> {
         let places: Vec<_> = keys.iter().map(|key| Place::of(key, self.shards)).collect();
         let answers = self.server.pending(&places).await;
-        keys.iter().zip(answers).map(|(key, answer)| self.read_waiting(key, answer?)).collect()
+        let read = |(key, answer): (&K, Result<Option<_>>)| {
+            answer?.map(|records| self.read_waiting(key, records)).transpose()
+        };
+        keys.iter().zip(answers).map(read).collect()
     }
 
     async fn collect(&self, shard: u16, collect: Collect) -> Result<Collected> {

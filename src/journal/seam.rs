@@ -170,8 +170,9 @@ pub(crate) trait Stream<K, V>: Send + Sync {
     /// The journal failed; the error knows the outcome.
     async fn append(&self, change: &Change<K, V>, record: &[u8], limits: Limits) -> Result<Option<Seq>>;
 
-    /// What waits for each of `keys`, as far as it counts for a reader.
-    async fn waiting(&self, keys: &[K]) -> Vec<Result<Vec<Waiting<K, V>>>>;
+    /// What waits for each of `keys`, as far as it counts for a reader; `None` where the server may know less than the store,
+    /// until an owner has met it.
+    async fn waiting(&self, keys: &[K]) -> Vec<Result<Option<Vec<Waiting<K, V>>>>>;
 
     /// Forgets what the store has, and gives out what is due. `life` is filled in.
     async fn collect(&self, shard: u16, collect: Collect) -> Result<Collected>;

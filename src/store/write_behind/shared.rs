@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::accepting::{ended, full};
@@ -23,13 +22,17 @@ use crate::error::{Error, Result, StoreError};
 use crate::event::Event;
 use crate::journal::{FoundWrite, Stream, Waiting};
 use crate::store::{Change, Seq, ShardId};
-use crate::stream::{Collect, Collected, Limits, Standing};
+use crate::stream::{Collect, Collected, Given, Limits, Standing};
 use crate::time;
 
 /// How often an owner asks whether anything is due or wanted: not more seldom, and not more often.
 const ASKS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
 /// How long somebody who waits for others pauses between two looks: at first, and at the most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
+
+/// Why a write is put aside that has outlived two servers.
+const DOUBTFUL: &str = "its server was replaced twice with nobody there to see it, and by one whose clock is behind: the store \
+                        may have this write already, or not. Look, and replay or discard it";
 
 /// What this process has to do with a stream.
 pub(super) struct Shared<K, V> {
@@ -45,8 +48,6 @@ pub(super) struct Shared<K, V> {
     /// How each shard stood when the steward last looked.
     pub(super) standings: Mutex<Vec<Standing>>,
     pub(super) is_stewarded: AtomicBool,
-    /// Tells the steward that there is something to look at.
-    pub(super) nudge: Notify,
 }
 
 impl<K: Key + Ord, V: Value> Shared<K, V> {
@@ -66,7 +67,6 @@ impl<K: Key + Ord, V: Value> Shared<K, V> {
             places: OnceLock::new(),
             standings: Mutex::new(vec![Standing::default(); usize::from(shards)]),
             is_stewarded: AtomicBool::new(false),
-            nudge: Notify::new(),
         }
     }
 
@@ -150,8 +150,10 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
         shared: &Shared<K, V>,
         keys: &[K],
     ) -> Vec<Result<Option<V>, StoreError>> {
-        let waiting = shared.stream.waiting(keys).await;
-        let mut answers: Vec<Option<_>> = waiting.into_iter().map(said_by).collect();
+        let mut answers: Vec<Option<_>> = match self.waiting(shared, keys).await {
+            Ok(waiting) => waiting.into_iter().map(said_by).collect(),
+            Err(error) => return keys.iter().map(|_| Err(StoreError::from(error.clone()))).collect(),
+        };
         let missing: Vec<usize> = (0..keys.len()).filter(|at| answers[*at].is_none()).collect();
         if !missing.is_empty() {
             let wanted: Vec<K> = missing.iter().map(|at| keys[*at].clone()).collect();
@@ -165,6 +167,22 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
             }
         }
         answers.into_iter().flatten().collect()
+    }
+
+    /// What waits for `keys`, once an owner has met the server that says so.
+    async fn waiting(&self, shared: &Shared<K, V>, keys: &[K]) -> Result<Vec<Result<Vec<Waiting<K, V>>>>> {
+        let mut pause = PAUSES.0;
+        loop {
+            let waiting = shared.stream.waiting(keys).await;
+            if !waiting.iter().any(|waiting| matches!(waiting, Ok(None))) {
+                return Ok(waiting
+                    .into_iter()
+                    .map(|waiting| waiting.map(Option::unwrap_or_default))
+                    .collect());
+            }
+            self.start()?;
+            rest(&mut pause).await?;
+        }
     }
 
     /// Resolves when all that waits now is in the store or put aside.
@@ -185,12 +203,16 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
         self.start()?;
         let mut pause = PAUSES.0;
         loop {
-            let waiting = shared.stream.waiting(keys).await.into_iter().collect::<Result<Vec<_>>>()?;
-            if waiting.iter().all(Vec::is_empty) {
-                return Ok(());
+            let waiting = self.waiting(shared, keys).await?;
+            let mut is_settled = true;
+            for (key, waiting) in keys.iter().zip(waiting) {
+                if !waiting?.is_empty() {
+                    is_settled = false;
+                    self.hurry(shared, self.shard(key)).await?;
+                }
             }
-            for (key, _) in keys.iter().zip(&waiting).filter(|(_, waiting)| !waiting.is_empty()) {
-                self.hurry(shared, self.shard(key)).await?;
+            if is_settled {
+                return Ok(());
             }
             rest(&mut pause).await?;
         }
@@ -244,8 +266,11 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
             }
             Collected::Due(met, batch) => {
                 self.note_met(met.lost_its_end, met.moved);
-                let found = batch.into_iter().map(|(seq, record)| {
-                    let change = shared.stream.decode(&record);
+                let found = batch.into_iter().map(|Given { seq, record, is_doubtful }| {
+                    let change = match is_doubtful {
+                        true => Err(DOUBTFUL.to_owned()),
+                        false => shared.stream.decode(&record),
+                    };
                     FoundWrite { seq, record, change }
                 });
                 shard.arrive(epoch, found.collect(), self.now());

@@ -39,10 +39,11 @@ const SHARD: &str = include_str!("scripts/stream/shard.lua");
 const SHARD_CLOCK: &str = include_str!("scripts/stream/clock.lua");
 
 /// The scripts of a stream's shard, and the one that tells who is there.
-const STREAM_BODIES: [(&str, &str); 3] = [
+const STREAM_BODIES: [(&str, &str); 4] = [
     ("append", include_str!("scripts/stream/append.lua")),
     ("collect", include_str!("scripts/stream/collect.lua")),
     ("look", include_str!("scripts/stream/look.lua")),
+    ("read", include_str!("scripts/stream/read.lua")),
 ];
 const BEAT: &str = include_str!("scripts/stream/beat.lua");
 
@@ -60,6 +61,7 @@ pub(super) enum Name {
     Append,
     Collect,
     Look,
+    Read,
     Beat,
 }
 

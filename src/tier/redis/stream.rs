@@ -18,7 +18,7 @@ use super::scripts::Name as Script;
 use crate::change::Seq;
 use crate::codec::CacheKey;
 use crate::error::{Error, ErrorKind, Outcome, Result};
-use crate::stream::{Appended, Collect, Collected, Limits, Met, Standing};
+use crate::stream::{Appended, Collect, Collected, Given, Limits, Met, Standing};
 
 /// What the server must do before a write is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -60,6 +60,9 @@ impl Place {
         Self { shard: u16::from(name.bucket) % shards.max(1), key: name.bare().to_owned() }
     }
 }
+
+/// Records with their numbers.
+pub(crate) type Numbered = Vec<(Seq, Vec<u8>)>;
 
 /// What is appended, but for what the server knows.
 pub(crate) struct Write<'a> {
@@ -189,36 +192,25 @@ impl StreamServer {
         Ok(Standing { last, floor, writes, bytes, age })
     }
 
-    /// What waits for each of `places`: numbers and records, in their order.
+    /// What waits for each of `places`: numbers and records, in their order. `None` where the server may know less than the
+    /// store, until an owner has met it.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Journal`], for those that it could not be found out of.
-    pub(crate) async fn pending(&self, places: &[Place]) -> Vec<Result<Vec<(Seq, Vec<u8>)>>> {
+    pub(crate) async fn pending(&self, places: &[Place]) -> Vec<Result<Option<Numbered>>> {
         join_all(places.iter().map(|place| async { self.pending_of(place).await.map_err(while_it) })).await
     }
 
-    async fn pending_of(&self, place: &Place) -> Result<Vec<(Seq, Vec<u8>)>, Fault> {
-        let mut question = redis::cmd("HGETALL");
-        question.arg(format!("{}p:{}", self.prefix(place.shard), place.key));
+    async fn pending_of(&self, place: &Place) -> Result<Option<Numbered>, Fault> {
+        let arguments = |life: u32| vec![life.to_string().into_bytes(), place.key.clone().into_bytes()];
         let mut patience = self.redis.0.patience();
-        let mut call = self.call(place.shard).await?;
         loop {
-            match call.ask::<HashMap<String, Vec<u8>>>(&question).await {
-                Ok(found) => {
-                    let numbered = found.into_iter().map(|(seq, record)| Some((seq.parse().ok()?, record)));
-                    let mut waiting: Vec<_> = numbered.collect::<Option<_>>().ok_or(Fault::Odd)?;
-                    waiting.sort_unstable_by_key(|(seq, _)| *seq);
-                    return Ok(waiting);
-                }
-                Err(Fault::Elsewhere(to)) => {
-                    call = self.redis.0.follow(&call, Some(bucket(place.shard)), &to).await?;
-                }
-                Err(Fault::Lost) if patience > 0 => {
-                    patience -= 1;
-                    call = self.call(place.shard).await?;
-                }
-                Err(fault) => return Err(fault),
+            let call = self.call(place.shard).await?;
+            match self.run(call, place.shard, Script::Read, arguments).await {
+                // It changes nothing, and can be asked again on another connection.
+                Err(Fault::Lost) if patience > 0 => patience -= 1,
+                answer => return read_waiting(&answer?.1).ok_or(Fault::Odd),
             }
         }
     }
@@ -455,11 +447,30 @@ fn read_collected(answer: Answer) -> Option<Collected> {
         ("nothing", [met]) => Some(Collected::Nothing(read_met(met)?)),
         ("later", [met, wait]) => Some(Collected::Later(read_met(met)?, number(wait)?)),
         ("due", [met, Answer::Array(batch)]) => {
-            let entries = batch.chunks(2).map(|entry| match entry {
-                [seq, Answer::BulkString(record)] => Some((number(seq)?, record.clone())),
+            let entries = batch.chunks(3).map(|entry| match entry {
+                [seq, Answer::BulkString(record), doubt] => Some(Given {
+                    seq: number(seq)?,
+                    record: record.clone(),
+                    is_doubtful: number::<u8>(doubt)? == 1,
+                }),
                 _ => None,
             });
             Some(Collected::Due(read_met(met)?, entries.collect::<Option<_>>()?))
+        }
+        _ => None,
+    }
+}
+
+fn read_waiting(answer: &Answer) -> Option<Option<Numbered>> {
+    let Answer::Array(parts) = answer else { return None };
+    match (word(parts.first()?)?, &parts[1..]) {
+        ("unmet", []) => Some(None),
+        ("met", [waiting]) => {
+            let waiting: HashMap<String, Vec<u8>> = redis::from_redis_value(waiting.clone()).ok()?;
+            let numbered = waiting.into_iter().map(|(seq, record)| Some((seq.parse().ok()?, record)));
+            let mut numbered: Numbered = numbered.collect::<Option<_>>()?;
+            numbered.sort_unstable_by_key(|(seq, _)| *seq);
+            Some(Some(numbered))
         }
         _ => None,
     }

@@ -17,7 +17,7 @@ if ARGV[3] == '1' then
   redis.call('DEL', PENDING .. key)
 end
 redis.call('HSET', PENDING .. key, text(number), record)
-add(number, key, record)
+add(number, key, record, false)
 bytes = bytes + #record
 save()
 return {'at', text(number), text(boundary), waiting + 1}

@@ -10,7 +10,7 @@ end
 
 local meta = {}
 do
-  local names = {'last', 'life', 'boundary', 'handed', 'epoch', 'floor', 'wanted', 'bytes'}
+  local names = {'last', 'life', 'boundary', 'met', 'met_upto', 'epoch', 'floor', 'wanted', 'bytes'}
   local values = redis.call('HMGET', META, unpack(names))
   for index, name in ipairs(names) do
     meta[name] = values[index]
@@ -18,12 +18,17 @@ do
 end
 local last, boundary, floor = tonumber(meta.last or 0), tonumber(meta.boundary or 0), tonumber(meta.floor or 0)
 local bytes, epoch, wanted = tonumber(meta.bytes or 0), tonumber(meta.epoch or 0), tonumber(meta.wanted or 0)
-local life, handed = meta.life, meta.handed
+local life, met, met_upto = meta.life, meta.met == '1', tonumber(meta.met_upto or 0)
 
 local function note_life(now_in)
-  if life ~= now_in then
-    life, boundary = now_in, last
+  if life == now_in then
+    return
   end
+  boundary = last
+  if met or not life then
+    met_upto = last
+  end
+  life, met = now_in, false
 end
 
 local function next_number(above)
@@ -40,17 +45,12 @@ local function oldest()
   return first and number_of(first[1])
 end
 
-local function add(number, key, record)
-  redis.call('XADD', LOG, text(number) .. '-0', 'k', key, 'r', record)
+local function add(number, key, record, is_doubtful)
+  redis.call('XADD', LOG, text(number) .. '-0', 'k', key, 'r', record, 'd', is_doubtful and '1' or '0')
 end
 
 local function save()
   redis.call('HSET', META, 'last', text(last), 'boundary', text(boundary), 'floor', text(floor), 'bytes', text(bytes),
-    'epoch', text(epoch), 'wanted', text(wanted))
-  if life then
-    redis.call('HSET', META, 'life', life)
-  end
-  if handed then
-    redis.call('HSET', META, 'handed', handed)
-  end
+    'epoch', text(epoch), 'wanted', text(wanted), 'life', life, 'met', met and '1' or '0', 'met_upto',
+    text(met_upto))
 end
