@@ -284,10 +284,15 @@ where
         keys.iter().zip(answers).map(read).collect()
     }
 
-    async fn collect(&self, shard: u16, collect: Collect) -> Result<Collected> {
-        let (collected, life) = self.server.collect(shard, collect).await?;
-        if let Collected::Nothing(met) | Collected::Later(met, _) | Collected::Due(met, _) = &collected {
-            self.note(shard, collect.offset, (life, met.boundary));
+    async fn life(&self, shard: u16) -> Result<u32> {
+        self.server.life(shard).await
+    }
+
+    async fn collect(&self, shard: u16, collect: Collect) -> Result<Option<Collected>> {
+        let collected = self.server.collect(shard, collect).await?;
+        if let Some(Collected::Nothing(met) | Collected::Later(met, _) | Collected::Due(met, _)) = &collected
+        {
+            self.note(shard, collect.offset, (collect.life, met.boundary));
         }
         Ok(collected)
     }
