@@ -49,8 +49,8 @@ const LONGEST: usize = 16 << 20;
 /// **A journal needs a server that keeps what it is given, and a cache one that drops what is old: give it a server of its
 /// own.** With `appendonly yes`, `appendfsync always` and `maxmemory-policy noeviction` nothing that was answered is lost when
 /// it is killed. What it is set to is looked at before the first write and whenever it has been restarted or replaced; a
-/// [durability](Self::durability) that it does not have is refused. Its user needs `EVAL EVALSHA HGETALL PING INFO TIME`,
-/// `CONFIG GET`, and what scripts run: `HMGET HSET HDEL DEL XADD XRANGE XDEL XTRIM XLEN ZADD ZREM ZRANGE ZREMRANGEBYSCORE`,
+/// [durability](Self::durability) that it does not have is refused. Its user needs `EVAL EVALSHA PING INFO TIME`,
+/// `CONFIG GET`, and what scripts run: `HMGET HSET DEL RPUSH LREM LRANGE XADD XRANGE XDEL XTRIM XLEN ZADD ZREM ZRANGE ZREMRANGEBYSCORE`,
 /// on the keys `NAME:journal:*`.
 ///
 /// **A server that takes over from one that failed may not have the last writes: Redis passes them on when it gets to it.**

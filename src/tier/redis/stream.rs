@@ -482,12 +482,12 @@ fn read_waiting(answer: &Answer) -> Option<Option<Numbered>> {
     let Answer::Array(parts) = answer else { return None };
     match (word(parts.first()?)?, &parts[1..]) {
         ("unmet", []) => Some(None),
-        ("met", [waiting]) => {
-            let waiting: HashMap<String, Vec<u8>> = redis::from_redis_value(waiting.clone()).ok()?;
-            let numbered = waiting.into_iter().map(|(seq, record)| Some((seq.parse().ok()?, record)));
-            let mut numbered: Numbered = numbered.collect::<Option<_>>()?;
-            numbered.sort_unstable_by_key(|(seq, _)| *seq);
-            Some(Some(numbered))
+        ("met", [Answer::Array(waiting)]) => {
+            let numbered = waiting.chunks(2).map(|entry| match entry {
+                [seq, Answer::BulkString(record)] => Some((number(seq)?, record.clone())),
+                _ => None,
+            });
+            Some(Some(numbered.collect::<Option<_>>()?))
         }
         _ => None,
     }
