@@ -1,0 +1,218 @@
+//! All that takes part: the server with its copy, the database, owners, the slot, readers, writers and misfortune.
+
+use std::fmt;
+
+use larder::store::write_behind::flusher::Batch;
+use larder::testing::Model;
+
+use crate::database::Database;
+use crate::owner::{self, Owner};
+use crate::reader::{self, Reader};
+use crate::row::{Lack, Misfortunes, Row};
+use crate::server::{Given, Server};
+use crate::slot;
+use crate::writer::{self, Writer};
+
+/// How many readers there are at most, and how many writers.
+const ACTORS: usize = 4;
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(crate) struct World {
+    pub(crate) server: Server,
+    pub(crate) database: Database,
+    pub(crate) owners: [Option<Owner>; 2],
+    /// Transactions of owners who died: they may still come to an end.
+    pub(crate) orphans: Vec<(u64, Batch<u8>)>,
+    pub(crate) slot: slot::Key,
+    pub(crate) readers: [Reader; 2],
+    pub(crate) writers: [Writer; ACTORS],
+    pub(crate) told: Told,
+    pub(crate) left: Misfortunes,
+    /// Somebody was told that the store has lost what it has not lost.
+    pub(crate) is_alarmed: bool,
+}
+
+/// What nobody in this world knows all of. Writes are numbered as they are appended; a set of them has a bit for each.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Told {
+    /// How many writes were appended.
+    pub(crate) appended: u8,
+    /// Which of them their writers were told of.
+    pub(crate) acknowledged: u8,
+    /// Which of them a server had that was replaced, while neither the one after it nor the database had them.
+    pub(crate) lost: u8,
+}
+
+/// Who did what.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Step {
+    who: Who,
+    did: &'static str,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Who {
+    Owner(usize),
+    Reader(usize),
+    Writer(usize),
+    Other,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.who {
+            Who::Owner(number) => write!(f, "{} {}", ["one", "the other"][number], self.did),
+            Who::Reader(number) => write!(f, "reader {} {}", number + 1, self.did),
+            Who::Writer(number) => write!(f, "writer {} {}", number + 1, self.did),
+            Who::Other => f.write_str(self.did),
+        }
+    }
+}
+
+/// What can happen next.
+#[derive(Default)]
+pub(crate) struct Steps(Vec<(Step, World)>);
+
+impl Steps {
+    pub(crate) fn add(&mut self, who: Who, did: &'static str, next: World) {
+        self.0.push((Step { who, did }, next));
+    }
+}
+
+impl Model for Row {
+    type State = World;
+    type Step = Step;
+
+    fn start(&self) -> World {
+        let mut readers: [Reader; 2] = Default::default();
+        self.reads.iter().zip(&mut readers).for_each(|(reads, reader)| reader.left = *reads);
+        World {
+            server: Server::new(self),
+            database: Database::default(),
+            owners: [None, None],
+            orphans: Vec::new(),
+            slot: None,
+            readers,
+            writers: Default::default(),
+            told: Told::default(),
+            left: self.misfortunes,
+            is_alarmed: false,
+        }
+    }
+
+    fn steps(&self, world: &World) -> Vec<(Step, World)> {
+        let mut steps = Steps::default();
+        (0..self.writers.len()).for_each(|number| writer::steps(self, world, number, &mut steps));
+        (0..self.reads.len()).for_each(|number| reader::steps(self, world, number, &mut steps));
+        (0..2).for_each(|number| owner::steps(self, world, number, &mut steps));
+        for orphan in 0..world.orphans.len() {
+            let mut next = world.clone();
+            let (epoch, batch) = next.orphans.remove(orphan);
+            let is_taken = next.database.commit(self, epoch, &batch);
+            let did = if is_taken {
+                "the batch of one who died is committed"
+            } else {
+                "the batch of one who died is refused"
+            };
+            steps.add(Who::Other, did, next);
+        }
+        if world.left.fail_overs > 0 {
+            let mut next = world.clone();
+            next.server.replicate();
+            steps.add(Who::Other, "the copy of the server sees all", next);
+            steps.add(Who::Other, "the copy takes over from the server", world.failed_over());
+        }
+        steps.0
+    }
+
+    fn check(&self, world: &World) -> Result<(), String> {
+        let done = &world.database.done;
+        if !done.is_sorted_by(|one, next| one < next) {
+            return Err(format!("the database has done {done:?}"));
+        }
+        let is_passed_over = |write: &u8| !done.contains(write) && !world.is_lost(*write);
+        if let Some(write) = (1..world.database.value()).find(is_passed_over) {
+            return Err(format!("the database has done {done:?}, and {write} was not lost"));
+        }
+        if world.is_alarmed {
+            return Err("an owner hears that the store has lost something".to_owned());
+        }
+        if world.readers.iter().any(|reader| reader.is_misled) {
+            return Err("a reader gets what is older than an acknowledged write".to_owned());
+        }
+        if slot::copy(&world.slot).is_some_and(|copy| world.is_older(copy, world.told.acknowledged)) {
+            return Err("a copy is older than an acknowledged write".to_owned());
+        }
+        if self.lack.is_none() {
+            world.check_overlay()?;
+        }
+        if self.lacks(Lack::Owner) { Ok(()) } else { world.check_the_end(self) }
+    }
+}
+
+impl World {
+    /// Whether `value` is older than one of the writes `expects`. What was lost with a server is not missed.
+    pub(crate) fn is_older(&self, value: u8, expects: u8) -> bool {
+        (value + 1..=self.told.appended).any(|write| expects & 1 << write != 0 && !self.is_lost(write))
+    }
+
+    fn is_lost(&self, write: u8) -> bool {
+        self.told.lost & 1 << write != 0
+    }
+
+    fn failed_over(&self) -> Self {
+        let mut next = self.clone();
+        next.left.fail_overs -= 1;
+        next.server.fail_over();
+        let (rest, done) = (Server::writes(&next.server.shard), &self.database.done);
+        let is_lost = |write: &u8| !rest.contains(write) && !done.contains(write);
+        for write in Server::writes(&self.server.shard).into_iter().filter(is_lost) {
+            next.told.lost |= 1 << write;
+        }
+        next
+    }
+
+    /// The overlay has of the entries what counts for readers, and nothing else.
+    fn check_overlay(&self) -> Result<(), String> {
+        let shard = &self.server.shard;
+        let overlay: Vec<_> =
+            shard.pending.values().flatten().map(|(seq, record)| (*seq, record.clone())).collect();
+        let last: Vec<_> = shard
+            .entries
+            .iter()
+            .next_back()
+            .map(|(seq, entry)| (*seq, entry.record.clone()))
+            .into_iter()
+            .collect();
+        if overlay == last { Ok(()) } else { Err(format!("the overlay has {overlay:?}, and not {last:?}")) }
+    }
+
+    /// If there is one owner from now on, and nothing else happens, all that was not lost gets done, and nothing is left of it.
+    fn check_the_end(&self, row: &Row) -> Result<(), String> {
+        let (mut server, mut done, mut offset) =
+            (self.server.clone(), self.database.done.clone(), self.database.offset);
+        let epoch = self.database.epoch + 1;
+        loop {
+            match server.collect(row, epoch, offset) {
+                Given::Due(_, batch) => {
+                    offset = batch.last().map_or(offset, |(seq, _)| *seq);
+                    done.extend(batch.iter().map(|(_, write)| write));
+                }
+                Given::Nothing(_) => break,
+                Given::Superseded | Given::Behind => {
+                    return Err("nobody can own the shard any more".to_owned());
+                }
+            }
+        }
+        let missing = (1..=self.told.appended).find(|write| !self.is_lost(*write) && !done.contains(write));
+        if let Some(write) = missing {
+            return Err(format!("{write} will never be done: in the end it is {done:?}"));
+        }
+        if !done.is_sorted_by(|one, next| one < next) {
+            return Err(format!("in the end the database will have done {done:?}"));
+        }
+        let shard = &server.shard;
+        let is_empty = shard.entries.is_empty() && shard.pending.is_empty() && shard.bytes == 0;
+        if is_empty { Ok(()) } else { Err("something is left of what is done".to_owned()) }
+    }
+}
