@@ -116,6 +116,8 @@ struct Inner {
     source: Option<Arc<Source>>,
     /// What is known of a write that this error ended, where the store did not say.
     outcome: Option<Outcome>,
+    /// Whether it may pass by itself, though its kind does not say so.
+    passes: bool,
 }
 
 /// Where an error came from: the store, with what it knows of the outcome, or anything else.
@@ -134,6 +136,7 @@ impl Error {
             detail: detail.into(),
             source: None,
             outcome: None,
+            passes: false,
         }))
     }
 
@@ -179,9 +182,16 @@ impl Error {
     }
 
     /// The error with the cause that it has.
-    #[cfg(all(feature = "local-log", unix))]
+    #[cfg(any(all(feature = "local-log", unix), feature = "redis"))]
     pub(crate) fn with_source(mut self, source: impl Into<BoxError>) -> Self {
         self.inner().source = Some(Arc::new(Source::Other(source.into())));
+        self
+    }
+
+    /// The same call may succeed later, though errors of its kind mostly stay.
+    #[cfg(feature = "redis")]
+    pub(crate) fn that_passes(mut self) -> Self {
+        self.inner().passes = true;
         self
     }
 
@@ -206,7 +216,7 @@ impl Error {
         match self.0.kind {
             ErrorKind::Store => self.store_error().is_none_or(|error| error.fault() != Fault::Permanent),
             ErrorKind::Tier | ErrorKind::Timeout | ErrorKind::Abandoned | ErrorKind::Full => true,
-            _ => false,
+            _ => self.0.passes,
         }
     }
 

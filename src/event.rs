@@ -148,6 +148,12 @@ pub enum Event<'a> {
         /// How many.
         writes: usize,
     },
+    /// A journal's server, after a restart or as the replica of one that failed, does not have all that it was known to
+    /// have: writes that had been answered are lost, or were in the store already.
+    JournalRegressed {
+        /// How many writes, with numbers that were too low, have been given others.
+        moved: u64,
+    },
     /// The journal accepts nothing more, or does not fit the store.
     JournalFailed {
         /// Why.
@@ -247,6 +253,8 @@ pub struct Stats {
     pub recovered: u64,
     /// Times that the journal failed, or turned out not to fit the store.
     pub journal_failures: u64,
+    /// Times that the journal's server turned out not to have all that it was known to have.
+    pub journal_regressions: u64,
     /// Writes that wait now.
     pub pending: u64,
     /// Their bytes.
@@ -341,9 +349,10 @@ enum Counter {
     AtLimit,
     Recovered,
     JournalFailures,
+    JournalRegressions,
 }
 
-const COUNTERS: usize = Counter::JournalFailures as usize + 1;
+const COUNTERS: usize = Counter::JournalRegressions as usize + 1;
 const SHARDS: usize = 64;
 
 /// Counters in shards, each on cache lines of its own: two cores that count hits do not pass a line to and fro.
@@ -406,6 +415,7 @@ impl Counters {
             Event::AtLimit => self.add(Counter::AtLimit, 1),
             Event::Recovered { writes } => self.add(Counter::Recovered, *writes as u64),
             Event::JournalFailed { .. } => self.add(Counter::JournalFailures, 1),
+            Event::JournalRegressed { .. } => self.add(Counter::JournalRegressions, 1),
             Event::Unwritten { .. } => {}
         }
     }
@@ -461,6 +471,7 @@ impl Counters {
             at_limit: sum(Counter::AtLimit),
             recovered: sum(Counter::Recovered),
             journal_failures: sum(Counter::JournalFailures),
+            journal_regressions: sum(Counter::JournalRegressions),
             ..Stats::default()
         }
     }

@@ -88,6 +88,8 @@ mod levels;
 mod lifetime;
 pub mod store;
 pub mod strategy;
+#[doc(hidden)]
+pub mod stream;
 mod sync;
 pub mod tenant;
 #[cfg(feature = "testing")]

@@ -19,12 +19,12 @@ impl<K: Key + Ord, V: Value, S: Store<K, V>> WriteBehindBuilder<K, V, S> {
     /// The settings of a cache over it: a write is answered when the journal has it and then replaces the copies; when the
     /// store has it the copies are dropped.
     pub fn cache(self) -> Builder<K, V> {
-        let patience = self.patience();
+        let (patience, is_shared) = (self.patience(), self.is_shared());
         let make: MakeBehind<K, V> = Box::new(move || {
             let behind = self.behind()?;
             Ok((Arc::new(behind.clone()) as Arc<dyn Store<K, V>>, behind.clone(), Arc::new(behind)))
         });
-        Builder::over_write_behind(make, patience)
+        Builder::over_write_behind(make, patience, is_shared)
     }
 
     /// [`cache`](Self::cache) with this [name](Builder::name).

@@ -99,6 +99,8 @@ pub struct Builder<K, V> {
     behind: Option<MakeBehind<K, V>>,
     /// How long a write may wait for room in the journal.
     patience: Option<Duration>,
+    /// Whether other processes read what waits here.
+    shared_journal: bool,
 }
 
 /// A tier that waits to be laid on what will be below it. Its type is forgotten here, so that the type of a cache
@@ -142,6 +144,7 @@ impl<K: Key, V: Value> Builder<K, V> {
             turns: true,
             behind: None,
             patience: None,
+            shared_journal: false,
         }
     }
 
@@ -154,8 +157,17 @@ impl<K: Key, V: Value> Builder<K, V> {
         }
     }
 
-    pub(super) fn over_write_behind(make: MakeBehind<K, V>, patience: Option<Duration>) -> Self {
-        Self { behind: Some(make), patience, ..Self::new(ReadThrough::new(), WriteThrough::new()) }
+    pub(super) fn over_write_behind(
+        make: MakeBehind<K, V>,
+        patience: Option<Duration>,
+        shared_journal: bool,
+    ) -> Self {
+        Self {
+            behind: Some(make),
+            patience,
+            shared_journal,
+            ..Self::new(ReadThrough::new(), WriteThrough::new())
+        }
     }
 
     /// What errors, statistics and [`Caches`](super::Caches) call it. Default: `cache`.
@@ -414,10 +426,12 @@ impl<K: Key, V: Value> Builder<K, V> {
                  this process cannot know of another's write; leave `{local}` out, or settle for `NoStaleSet`"
             ));
         }
-        if let (Some(_), [shared, ..], false) = (&self.behind, &names(true)[..], self.sole_writer) {
+        let is_known_here_only = self.behind.is_some() && !self.shared_journal && !self.sole_writer;
+        if let (true, [shared, ..]) = (is_known_here_only, &names(true)[..]) {
             wrong.push(format!(
                 "`write_behind` and `tier({shared})` disagree: what waits here, other processes know nothing of, and would \
-                 write over it; add `sole_writer()` if no other process writes these keys, or leave `{shared}` out"
+                 write over it; take a journal that they share, such as `RedisStream`, add `sole_writer()` if no other \
+                 process writes these keys, or leave `{shared}` out"
             ));
         }
         if self.behind.is_some() && self.loader.is_some() {

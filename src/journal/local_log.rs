@@ -154,7 +154,7 @@ where
         let letters = Arc::new(Mutex::new(Some(letters)));
         let id = recovered.log;
         let log = OpenLog { path: path.into(), id, log, letters, form };
-        Ok(Opened { id, shards: 1, log: Some(Arc::new(log)), found })
+        Ok(Opened { id, shards: 1, log: Some(Arc::new(log)), found, stream: None })
     }
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`Volatile`] | nothing | the memory of this process |
 //! | `LocalLog` | the process, and the machine | files of this machine; feature `local-log`, on Unix |
+//! | `RedisStream` | the process, the machine, and Redis | a Redis that all processes share; feature `redis` |
 
 #[doc(hidden)]
 pub mod checksum;
@@ -35,22 +36,27 @@ pub mod raw;
 pub mod record;
 #[doc(hidden)]
 pub mod recovery;
+#[cfg(feature = "redis")]
+mod redis_stream;
 mod seam;
 #[doc(hidden)]
 pub mod segments;
 #[cfg(any(feature = "testing", test))]
 #[doc(hidden)]
 pub mod simulated;
-#[doc(hidden)]
-pub mod stream;
 mod volatile;
 
 #[cfg(all(feature = "local-log", unix))]
 pub use inspection::{InspectedWrite, Inspection, WriteParts, inspect};
 #[cfg(all(feature = "local-log", unix))]
 pub use local_log::LocalLog;
+#[cfg(feature = "redis")]
+pub use redis_stream::{Durability, RedisStream};
 pub use seam::Journal;
-pub(crate) use seam::{Appending, Found, Log, Opened, Progress};
 #[cfg(feature = "testing")]
-pub(crate) use seam::{FoundWrite, Opens};
+pub(crate) use seam::Opens;
+pub(crate) use seam::{Appending, Found, FoundWrite, Log, Members, Opened, Progress, Stream, Waiting};
 pub use volatile::Volatile;
+
+#[doc(hidden)]
+pub use crate::stream;

@@ -4,14 +4,16 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::change::{Change, DeadLetter, JournalId, Seq};
 use crate::error::{Error, Result};
+use crate::stream::{Collect, Collected, Limits, Standing};
 
-/// Where pending writes wait until they are in the store: [`Volatile`](super::Volatile), or `LocalLog` with the feature
-/// `local-log`.
+/// Where pending writes wait until they are in the store: [`Volatile`](super::Volatile), `LocalLog` with the feature
+/// `local-log`, or `RedisStream` with the feature `redis`.
 ///
 /// Sealed: what a journal must do is not settled yet.
 #[diagnostic::on_unimplemented(
@@ -32,6 +34,11 @@ pub trait Opens<K, V>: Send + 'static {
     ///
     /// The journal is damaged, open elsewhere, or cannot be read.
     fn open(self) -> Result<Opened<K, V>>;
+
+    /// Whether other processes write to it as well.
+    fn is_shared(&self) -> bool {
+        false
+    }
 }
 
 /// An open journal.
@@ -44,6 +51,8 @@ pub struct Opened<K, V> {
     pub(crate) log: Option<Arc<dyn Log<K, V>>>,
     /// What was found in it.
     pub(crate) found: Found<K, V>,
+    /// Where the writes of many processes are kept; then there is no log, and nothing is found.
+    pub(crate) stream: Option<Arc<dyn Stream<K, V>>>,
 }
 
 /// What an opened journal holds.
@@ -129,6 +138,66 @@ pub(crate) trait Log<K, V>: Send + Sync {
 
     /// Ends it: what was appended is written, and another may open it.
     async fn close(&self);
+}
+
+/// The writes of many processes, in sequences that each have one owner among them.
+#[async_trait]
+pub(crate) trait Stream<K, V>: Send + Sync {
+    /// The record of `change`.
+    ///
+    /// # Errors
+    ///
+    /// Its codec failed, or it is too long: nothing has been appended.
+    fn encode(&self, change: &Change<K, V>) -> Result<Vec<u8>>;
+
+    /// What a record says.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be read, in words that hold no data.
+    fn decode(&self, record: &[u8]) -> Result<Change<K, V>, String>;
+
+    /// In which sequence the writes of a key are.
+    fn shard_of(&self, key: &K) -> u16;
+
+    /// For how long an owner counts that says nothing.
+    fn lease(&self) -> Duration;
+
+    /// Appends a change, with its record: its number, once it outlives this process; `None` if there is no room.
+    ///
+    /// # Errors
+    ///
+    /// The journal failed; the error knows the outcome.
+    async fn append(&self, change: &Change<K, V>, record: &[u8], limits: Limits) -> Result<Option<Seq>>;
+
+    /// What waits for each of `keys`, as far as it counts for a reader; `None` where the server may know less than the store,
+    /// until an owner has met it.
+    async fn waiting(&self, keys: &[K]) -> Vec<Result<Option<Vec<Waiting<K, V>>>>>;
+
+    /// Forgets what the store has, and gives out what is due. `life` is filled in.
+    async fn collect(&self, shard: u16, collect: Collect) -> Result<Collected>;
+
+    /// How a sequence stands. What is there up to `want` is wanted without delay.
+    async fn look(&self, shard: u16, want: Seq) -> Result<Standing>;
+
+    /// Says that `process` is there for `lease` from now on, or not any more if that is zero.
+    async fn beat(&self, process: u64, lease: Duration) -> Result<Members>;
+
+    /// How often it has turned out that writes were lost which had been answered, since this was last asked.
+    fn take_regressed(&self) -> u64;
+}
+
+/// A change that waits, with its number.
+pub(crate) struct Waiting<K, V> {
+    pub(crate) seq: Seq,
+    pub(crate) change: Change<K, V>,
+}
+
+/// How many processes write to a stream, and the place of this one among them, from 1; 0 if it has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Members {
+    pub(crate) all: usize,
+    pub(crate) place: usize,
 }
 
 impl<K, V> fmt::Debug for Opened<K, V> {

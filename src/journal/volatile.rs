@@ -37,6 +37,12 @@ impl Default for Volatile {
 
 impl<K, V> Opens<K, V> for Volatile {
     fn open(self) -> Result<Opened<K, V>> {
-        Ok(Opened { id: JournalId::fresh(), shards: self.shards, log: None, found: Found::nothing() })
+        Ok(Opened {
+            id: JournalId::fresh(),
+            shards: self.shards,
+            log: None,
+            found: Found::nothing(),
+            stream: None,
+        })
     }
 }

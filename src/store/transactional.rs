@@ -1,6 +1,8 @@
 //! Stores that can say what they have: the effects of pending writes and the number of the last of them in one
 //! transaction.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 
 use super::Store;
@@ -124,6 +126,36 @@ pub trait TransactionalStore<K: Key, V: Value>: Store<K, V> {
     /// is not known begins with epoch 1 and offset 0.
     async fn claim(&self, shard: ShardId) -> Result<Claim, StoreError>;
 
+    /// The same for `owner`, one of several processes, and for so long: `None` where the lease of another one has not run out.
+    /// By the store's clock, which decides nothing but how soon a shard of a dead process is taken over: whoever comes too
+    /// late is refused by the epoch.
+    ///
+    /// Asked for by a journal that processes share. Unless overridden: an error.
+    async fn claim_for(
+        &self,
+        _shard: ShardId,
+        _owner: u64,
+        _lease: Duration,
+    ) -> Result<Option<Claim>, StoreError> {
+        Err(lends_no_shards())
+    }
+
+    /// Prolongs all leases of `owner` on shards of `journal`, to so long from now on: the numbers of these shards, with their
+    /// epochs.
+    async fn renew(
+        &self,
+        _journal: JournalId,
+        _owner: u64,
+        _lease: Duration,
+    ) -> Result<Vec<(u16, u64)>, StoreError> {
+        Err(lends_no_shards())
+    }
+
+    /// Ends the lease on `shard`, if it is still in this epoch: another may claim it at once.
+    async fn release(&self, _shard: ShardId, _epoch: u64) -> Result<(), StoreError> {
+        Err(lends_no_shards())
+    }
+
     /// The row of `shard`, once no commit that was asked for before this call can change it any more: in SQL, with the row
     /// locked. A commit whose future was dropped must not begin later. `None` if there is no row.
     async fn offset(&self, shard: ShardId) -> Result<Option<Claim>, StoreError>;
@@ -151,6 +183,15 @@ pub trait TransactionalStore<K: Key, V: Value>: Store<K, V> {
     async fn forget(&self, shard: ShardId) -> Result<(), StoreError>;
 }
 
+fn lends_no_shards() -> StoreError {
+    StoreError::new(
+        "this store lends no shards, and a journal that processes share asks for it: override `claim_for`, `renew` and \
+         `release` of `TransactionalStore`",
+    )
+    .not_applied()
+    .permanent()
+}
+
 /// A store that passes over a write that it has seen: each has its effect once, however often it is sent. Used by
 /// [`once_by_id`](super::WriteBehindBuilder::once_by_id).
 #[async_trait]
@@ -176,6 +217,28 @@ impl<K: Key, V: Value, S: TransactionalStore<K, V> + ?Sized> TransactionalStore<
 
     async fn claim(&self, shard: ShardId) -> Result<Claim, StoreError> {
         (**self).claim(shard).await
+    }
+
+    async fn claim_for(
+        &self,
+        shard: ShardId,
+        owner: u64,
+        lease: Duration,
+    ) -> Result<Option<Claim>, StoreError> {
+        (**self).claim_for(shard, owner, lease).await
+    }
+
+    async fn renew(
+        &self,
+        journal: JournalId,
+        owner: u64,
+        lease: Duration,
+    ) -> Result<Vec<(u16, u64)>, StoreError> {
+        (**self).renew(journal, owner, lease).await
+    }
+
+    async fn release(&self, shard: ShardId, epoch: u64) -> Result<(), StoreError> {
+        (**self).release(shard, epoch).await
     }
 
     async fn offset(&self, shard: ShardId) -> Result<Option<Claim>, StoreError> {

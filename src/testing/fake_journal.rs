@@ -167,7 +167,7 @@ impl<K: Key, V: Value> Opens<K, V> for FakeJournal<K, V> {
         let found = Found { first, writes: writes.collect(), next: disk.next, settled: disk.settled };
         let id = disk.id;
         drop(disk);
-        Ok(Opened { id, shards: 1, log: Some(Arc::new(Open { journal: self, life })), found })
+        Ok(Opened { id, shards: 1, log: Some(Arc::new(Open { journal: self, life })), found, stream: None })
     }
 }
 

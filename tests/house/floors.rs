@@ -15,6 +15,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("event", 1),
     ("tenant", 1),
     ("change", 1),
+    ("stream", 1),
     ("tier", 2),
     ("store", 2),
     ("codec", 2),
@@ -37,6 +38,7 @@ pub(crate) const NEIGHBOURS: &[Neighbour] = &[
     ("lifetime", "entry", "a lifetime dates the entries it is asked about"),
     ("tier", "codec", "a tier outside this process keeps keys and values as bytes"),
     ("journal", "codec", "a journal that outlives the process keeps values as bytes"),
+    ("journal", "tier", "a journal in Redis goes over the same connections as a tier there"),
     ("store", "journal", "write-behind is a store, and what waits for it is in a journal"),
 ];
 

@@ -21,6 +21,8 @@ CREATE TABLE IF NOT EXISTS larder_shard (
     epoch      INTEGER NOT NULL,
     last       INTEGER NOT NULL,
     updated_at TEXT    NOT NULL,
+    owner      INTEGER,
+    until      INTEGER,
     PRIMARY KEY (journal, shard)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS larder_dead_letter (
@@ -45,6 +47,8 @@ CREATE TABLE IF NOT EXISTS larder_shard (
     epoch      BIGINT      NOT NULL,
     last       BIGINT      NOT NULL,
     updated_at TIMESTAMPTZ NOT NULL,
+    owner      BIGINT,
+    until      BIGINT,
     PRIMARY KEY (journal, shard)
 );
 CREATE TABLE IF NOT EXISTS larder_dead_letter (
@@ -64,6 +68,21 @@ const CLAIM: &str = "\
 INSERT INTO larder_shard AS known (journal, shard, epoch, last, updated_at) VALUES ($1, $2, 1, 0, CURRENT_TIMESTAMP)
 ON CONFLICT (journal, shard) DO UPDATE SET epoch = known.epoch + 1, updated_at = CURRENT_TIMESTAMP
 RETURNING epoch, last";
+
+/// `NOW` is the database's time in milliseconds, however it says that.
+const CLAIM_FOR: &str = "\
+INSERT INTO larder_shard AS known (journal, shard, epoch, last, updated_at, owner, until)
+VALUES ($1, $2, 1, 0, CURRENT_TIMESTAMP, $3, NOW + $4)
+ON CONFLICT (journal, shard) DO UPDATE
+SET epoch = known.epoch + 1, updated_at = CURRENT_TIMESTAMP, owner = excluded.owner, until = excluded.until
+WHERE known.owner IS NULL OR known.owner = excluded.owner OR known.until IS NULL OR known.until < NOW
+RETURNING epoch, last";
+
+const RENEW: &str = "\
+UPDATE larder_shard SET until = NOW + $1 WHERE journal = $2 AND owner = $3 RETURNING shard, epoch";
+
+const RELEASE: &str = "\
+UPDATE larder_shard SET owner = NULL, until = NULL WHERE journal = $1 AND shard = $2 AND epoch = $3";
 
 const OFFSET: &str = "SELECT epoch, last FROM larder_shard WHERE journal = $1 AND shard = $2";
 
@@ -100,6 +119,9 @@ impl Text {
 #[derive(Clone, Debug)]
 pub(super) struct Texts {
     pub(super) claim: Text,
+    pub(super) claim_for: Text,
+    pub(super) renew: Text,
+    pub(super) release: Text,
     pub(super) offset: Text,
     pub(super) advance: Text,
     pub(super) forget: Text,
@@ -109,11 +131,16 @@ pub(super) struct Texts {
 }
 
 impl Texts {
-    /// `prefix` is the schema with its dot, or nothing. What locks a row is appended to the question for it.
-    pub(super) fn new(prefix: &str, lock: &str) -> Self {
-        let text = |sql| Text::new(placed(sql, prefix));
+    /// `prefix` is the schema with its dot, or nothing. What locks a row is appended to the question for it; `now` is the
+    /// time in milliseconds.
+    pub(super) fn new(prefix: &str, lock: &str, now: &str) -> Self {
+        let text = |sql: &str| Text::new(placed(sql, prefix));
+        let timed = |sql: &str| Text::new(placed(&sql.replace("NOW", now), prefix));
         Self {
             claim: text(CLAIM),
+            claim_for: timed(CLAIM_FOR),
+            renew: timed(RENEW),
+            release: text(RELEASE),
             offset: Text::new(placed(OFFSET, prefix) + lock),
             advance: text(ADVANCE),
             forget: text(FORGET),
@@ -157,6 +184,22 @@ pub(super) fn nanoseconds(at: Duration) -> i64 {
 /// What [`CLAIM`] and [`OFFSET`] answer.
 pub(super) fn read_claim((epoch, last): (i64, i64)) -> Result<Claim, StoreError> {
     Ok(Claim::new(unsigned(epoch)?, unsigned(last)?))
+}
+
+/// What [`RENEW`] answers.
+pub(super) fn read_renewed(rows: Vec<(i32, i64)>) -> Result<Vec<(u16, u64)>, StoreError> {
+    let row = |(shard, epoch)| Ok((u16::try_from(shard).map_err(refused)?, unsigned(epoch)?));
+    rows.into_iter().map(row).collect()
+}
+
+/// A process in the databases' terms, which know no unsigned numbers: they are told apart by all bits.
+pub(super) const fn owner_number(owner: u64) -> i64 {
+    owner.cast_signed()
+}
+
+/// Milliseconds, as far as a database counts.
+pub(super) fn milliseconds(time: Duration) -> i64 {
+    i64::try_from(time.as_millis()).unwrap_or(i64::MAX / 2).min(i64::MAX / 2)
 }
 
 /// A row of what [`LETTERS`] answers.

@@ -28,6 +28,12 @@ impl<K: Key + Ord, V: Value> Store<K, V> for WriteBehind<K, V> {
 
     /// Accepts them in their order, and waits for the log once.
     async fn apply(&self, changes: &[Change<K, V>]) -> Result<(), StoreError> {
+        if let Some(shared) = &self.0.shared {
+            for (done, change) in changes.iter().enumerate() {
+                self.append(shared, change).await.map_err(|error| error.after(done))?;
+            }
+            return Ok(());
+        }
         let mut all = Vec::with_capacity(changes.len());
         for (done, change) in changes.iter().enumerate() {
             all.push(self.enter(change.clone()).await.map_err(|error| error.after(done))?);
@@ -61,6 +67,9 @@ enum Entered {
 
 impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
     async fn accept(&self, change: Change<K, V>) -> Result<(), StoreError> {
+        if let Some(shared) = &self.0.shared {
+            return self.append(shared, &change).await;
+        }
         match self.enter(change).await? {
             Entered::Arriving(appending) => {
                 let seq = appending.await.map_err(refused)?;
@@ -143,11 +152,11 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
     }
 }
 
-fn ended(why: Error) -> StoreError {
+pub(super) fn ended(why: Error) -> StoreError {
     refused(why.with_outcome(Outcome::NotApplied))
 }
 
-fn full() -> StoreError {
+pub(super) fn full() -> StoreError {
     let why = "as many writes wait for the store as may; it is slower than its writers, or fails";
     refused(Error::new(ErrorKind::Full, why).with_outcome(Outcome::NotApplied))
 }

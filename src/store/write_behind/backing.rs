@@ -28,6 +28,7 @@ pub(crate) trait Backing<K>: Send + Sync {
 impl<K: Key + Ord, V: Value> Backing<K> for WriteBehind<K, V> {
     fn attach(&self, events: Arc<Events>, hear: Hear<K>) {
         self.attach(events);
+        self.give_tickets();
         self.on_flushed(hear);
         self.begin();
     }

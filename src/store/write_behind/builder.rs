@@ -49,6 +49,7 @@ pub fn write_behind<K: Key + Ord, V: Value, S: Store<K, V>>(store: S) -> WriteBe
         store,
         promises: 0,
         open: None,
+        is_shared: false,
         settings: Settings::default(),
         weigh: None,
         observer: None,
@@ -64,6 +65,8 @@ pub struct WriteBehindBuilder<K, V, S> {
     /// How often it was said what the store promises.
     promises: u8,
     open: Option<Open<K, V>>,
+    /// Whether other processes write to the journal as well.
+    is_shared: bool,
     settings: Settings,
     weigh: Option<Weigh<K, V>>,
     observer: Option<Arc<dyn Observer>>,
@@ -102,7 +105,7 @@ impl<K: Key + Ord, V: Value, S: Store<K, V>> WriteBehindBuilder<K, V, S> {
 
     /// Where writes wait. There is no default. It is opened when the cache or the store is built.
     pub fn journal(self, journal: impl Journal<K, V>) -> Self {
-        Self { open: Some(Box::new(move || journal.open())), ..self }
+        Self { is_shared: journal.is_shared(), open: Some(Box::new(move || journal.open())), ..self }
     }
 
     /// How long the oldest write waits for others to join it. A key that is written all the time is stored as often.
@@ -211,6 +214,11 @@ impl<K: Key + Ord, V: Value, S: Store<K, V>> WriteBehindBuilder<K, V, S> {
         Ok(behind)
     }
 
+    /// Whether other processes write to the journal as well.
+    pub(crate) const fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
     /// How long a writer may wait for room.
     pub(crate) const fn patience(&self) -> Option<Duration> {
         match self.settings.at_limit {
@@ -247,6 +255,19 @@ impl<K: Key + Ord, V: Value, S: Store<K, V>> WriteBehindBuilder<K, V, S> {
                 "`concurrency({concurrency})` and a journal of {shards} shards disagree: each has one batch under way"
             );
             return Err(Error::new(ErrorKind::Settings, why));
+        }
+        if opened.stream.is_some() && !self.destination.keeps_offsets() {
+            return Err(Error::new(
+                ErrorKind::Settings,
+                "a journal that processes share needs a store that says which of them owns what: add `exactly_once()`",
+            ));
+        }
+        if opened.stream.is_some() && self.settings.at_limit == AtLimit::WriteThrough {
+            return Err(Error::new(
+                ErrorKind::Settings,
+                "`at_limit(WriteThrough)` and a journal that processes share disagree: what another process has waiting \
+                 would be written over what went past it; take `Block` or `Reject`",
+            ));
         }
         if opened.log.is_some()
             && self.settings.at_limit == AtLimit::WriteThrough

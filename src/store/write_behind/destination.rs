@@ -1,6 +1,7 @@
 //! Where pending writes go, and what can be said of a store afterwards.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::coalesce::coalesce;
 use super::pending::{What, Work};
@@ -94,6 +95,40 @@ impl<K: Key + Ord, V: Value> Destination<K, V> {
         match self {
             Self::ExactlyOnce(store) => store.claim(shard).await.map(Some),
             _ => Ok(None),
+        }
+    }
+
+    /// Becomes the owner of `shard` for so long, unless another process is.
+    pub(super) async fn claim_for(
+        &self,
+        shard: ShardId,
+        owner: u64,
+        lease: Duration,
+    ) -> Result<Option<Claim>, StoreError> {
+        match self {
+            Self::ExactlyOnce(store) => store.claim_for(shard, owner, lease).await,
+            _ => Ok(None),
+        }
+    }
+
+    /// Goes on owning shards of `journal`: which ones, and in which epochs.
+    pub(super) async fn renew(
+        &self,
+        journal: JournalId,
+        owner: u64,
+        lease: Duration,
+    ) -> Result<Vec<(u16, u64)>, StoreError> {
+        match self {
+            Self::ExactlyOnce(store) => store.renew(journal, owner, lease).await,
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Leaves `shard` to whoever comes next.
+    pub(super) async fn release(&self, shard: ShardId, epoch: u64) -> Result<(), StoreError> {
+        match self {
+            Self::ExactlyOnce(store) => store.release(shard, epoch).await,
+            _ => Ok(()),
         }
     }
 

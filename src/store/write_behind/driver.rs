@@ -24,7 +24,7 @@ use crate::bounds::{Key, Value};
 use crate::error::{Error, ErrorKind, Fault, Outcome, Result, StoreError};
 use crate::event::Event;
 use crate::journal::Found;
-use crate::store::{Claim, DeadLetter, Seq};
+use crate::store::{Change, Claim, DeadLetter, Seq};
 use crate::time::{self, Timestamp, Unanswered};
 
 /// Keeps track of a driver for as long as it exists, also when it is dropped with its runtime.
@@ -45,7 +45,7 @@ impl<K, V> Drop for Driven<K, V> {
 }
 
 /// When to look again.
-enum Next {
+pub(super) enum Next {
     Now,
     Then(Timestamp),
     WhenWoken,
@@ -82,6 +82,8 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
             Look::Claim => self.claim(shard).await,
             Look::Decide => self.decide(shard).await,
             Look::Give(work, epoch) => self.give(shard, work, epoch).await,
+            Look::Collect(epoch, offset) => return self.collect(shard, epoch, offset).await,
+            Look::Release(epoch) => self.release(shard, epoch).await,
             Look::WaitUntil(then) => return Next::Then(then),
             Look::Rest => return Next::WhenWoken,
             Look::End => return Next::Never,
@@ -134,6 +136,8 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
                 let stored = shard.stored_upto(offset, &[]);
                 self.settle(shard, stored, writes, &[]).await;
             }
+            // Who owns it next gives the store what this process has in hand.
+            _ if self.shared.is_some() => shard.forsake(),
             _ => self.give_up(shard, somebody_else()),
         }
     }
@@ -180,7 +184,8 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
         self.emit(&Event::FlushFailed { writes, error: &Error::store(error) });
     }
 
-    fn unanswered(&self, shard: &Arc<Shard<K, V>>, error: StoreError) {
+    /// Somebody did not say what was asked: it is asked again after a pause that grows.
+    pub(super) fn unanswered(&self, shard: &Arc<Shard<K, V>>, error: StoreError) {
         let (first, longest) = self.settings.pauses;
         let pause = |times: u32| {
             let pause = first.saturating_mul(2_u32.saturating_pow(times.min(20))).min(longest);
@@ -229,10 +234,9 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
         });
         let mut letters: Vec<_> = unreadable.collect();
         if let Some((seq, what)) = &work.parked {
-            let record = match (what, &self.log) {
+            let record = match (what, self) {
                 (What::Unreadable(record, _), _) => record.clone(),
-                (What::Change(change), Some(log)) => log.encode(change).unwrap_or_default(),
-                (What::Change(_), None) => Vec::new(),
+                (What::Change(change), keeps) => keeps.encode(change),
             };
             letters.push(self.letter(shard, *seq, shard.last_words(), record));
         }
@@ -252,7 +256,7 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
     ) -> Result<Vec<DeadLetter>> {
         match &self.log {
             _ if letters.is_empty() => Ok(Vec::new()),
-            Some(_) if self.destination.keeps_offsets() => Ok(letters.to_vec()),
+            _ if self.keeps_records() && self.destination.keeps_offsets() => Ok(letters.to_vec()),
             Some(log) => log.put_aside(letters).await.map(|()| Vec::new()),
             None => {
                 self.remember(shard, work, letters);
@@ -262,9 +266,23 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
     }
 
     /// Ends the shard: what waits in it cannot be written by this process.
-    fn give_up(&self, shard: &Arc<Shard<K, V>>, why: Error) {
+    pub(super) fn give_up(&self, shard: &Arc<Shard<K, V>>, why: Error) {
         self.emit(&Event::JournalFailed { error: &why });
         shard.end(why);
+    }
+
+    /// Whether what waits is written down somewhere.
+    pub(super) const fn keeps_records(&self) -> bool {
+        self.log.is_some() || self.shared.is_some()
+    }
+
+    /// The record of a change, where there are any.
+    fn encode(&self, change: &Change<K, V>) -> Vec<u8> {
+        match (&self.log, &self.shared) {
+            (Some(log), _) => log.encode(change).unwrap_or_default(),
+            (None, Some(shared)) => shared.stream.encode(change).unwrap_or_default(),
+            (None, None) => Vec::new(),
+        }
     }
 
     /// An answer of the store, or what it means that there is none.
@@ -272,7 +290,10 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
         self.bounded(asked).await.unwrap_or_else(Given::Failed)
     }
 
-    async fn ask<T>(&self, asked: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    pub(super) async fn ask<T>(
+        &self,
+        asked: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
         self.bounded(asked).await?
     }
 
@@ -312,23 +333,29 @@ fn numbers(letters: &[DeadLetter]) -> Vec<Seq> {
     letters.iter().map(DeadLetter::seq).collect()
 }
 
+/// The store has had all up to `offset`, and what came after that up to `forgotten` is in neither.
+pub(super) fn store_is_behind(offset: Seq, forgotten: Seq) -> Error {
+    let what = format!(
+        "the store has writes up to {offset} of this journal, and the journal begins after {forgotten}: those between \
+         are in neither. Was the store restored from a backup? Restore the journal with it, or begin a new one. Was the \
+         journal written to another store so far, or without `exactly_once`? Finish it there first"
+    );
+    Error::new(ErrorKind::Journal, what)
+}
+
 /// Why a store's offset cannot be that of a journal which has forgotten all up to `forgotten`, and had `last` at the end.
 fn misfit(claim: Claim, (forgotten, last): (Seq, Seq)) -> Option<Error> {
     let offset = claim.offset();
-    let what = if offset < forgotten {
-        format!(
-            "the store has writes up to {offset} of this journal, and the journal begins after {forgotten}: those between \
-             are in neither. Was the store restored from a backup? Restore the journal with it, or begin a new one. Was the \
-             journal written to another store so far, or without `exactly_once`? Finish it there first"
-        )
-    } else if offset > last {
-        format!(
-            "the store has writes up to {offset} of this journal, and the journal ends at {last}: it is an old copy, or has \
-             lost its end. What it would accept now would be taken for written. Begin a new journal"
-        )
-    } else {
+    if offset < forgotten {
+        return Some(store_is_behind(offset, forgotten));
+    }
+    if offset <= last {
         return None;
-    };
+    }
+    let what = format!(
+        "the store has writes up to {offset} of this journal, and the journal ends at {last}: it is an old copy, or has lost \
+         its end. What it would accept now would be taken for written. Begin a new journal"
+    );
     Some(Error::new(ErrorKind::Journal, what))
 }
 

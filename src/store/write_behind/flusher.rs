@@ -306,6 +306,11 @@ impl<O: Clone> Flusher<O> {
 }
 
 impl<O> Flusher<O> {
+    /// When a batch is due, and what is done about failures.
+    pub fn rules(&self) -> &Rules {
+        &self.rules
+    }
+
     /// How many operations are not settled.
     pub fn depth(&self) -> usize {
         self.waiting.len()

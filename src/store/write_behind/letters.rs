@@ -29,7 +29,7 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
     ///
     /// Whoever keeps them failed.
     pub async fn dead_letters(&self, after: Option<&DeadLetter>, most: usize) -> Result<Vec<DeadLetter>> {
-        let Some(log) = &self.0.log else {
+        if !self.0.keeps_records() {
             let after = after.map(place);
             let letters = self.0.letters.lock();
             let mut listed: Vec<_> = letters.iter().map(|(letter, _)| letter.clone()).collect();
@@ -37,11 +37,12 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
             listed.retain(|letter| after.is_none_or(|after| place(letter) > after));
             listed.truncate(most);
             return Ok(listed);
-        };
+        }
         let after = after.map(|letter| (letter.shard().number(), letter.seq()));
-        match self.0.destination.letters(self.0.id, after, most).await {
-            Some(letters) => letters.map_err(Error::store),
-            None => log.letters(after.map(|(_, seq)| seq), most).await,
+        match (self.0.destination.letters(self.0.id, after, most).await, &self.0.log) {
+            (Some(letters), _) => letters.map_err(Error::store),
+            (None, Some(log)) => log.letters(after.map(|(_, seq)| seq), most).await,
+            (None, None) => Ok(Vec::new()),
         }
     }
 
@@ -53,9 +54,10 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
     /// there any more.
     pub fn read_letter(&self, letter: &DeadLetter) -> Result<Change<K, V>> {
         let unreadable = |why: String| Error::new(ErrorKind::Journal, why);
-        match &self.0.log {
-            Some(log) => log.decode(letter.record()).map_err(unreadable),
-            None => {
+        match (&self.0.log, &self.0.shared) {
+            (Some(log), _) => log.decode(letter.record()).map_err(unreadable),
+            (None, Some(shared)) => shared.stream.decode(letter.record()).map_err(unreadable),
+            (None, None) => {
                 let letters = self.0.letters.lock();
                 let found = letters.iter().find(|(other, _)| place(other) == place(letter));
                 found
@@ -86,17 +88,17 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
     ///
     /// Whoever keeps it failed.
     pub async fn discard(&self, letter: &DeadLetter) -> Result<bool> {
-        let Some(log) = &self.0.log else {
+        if !self.0.keeps_records() {
             let mut letters = self.0.letters.lock();
             let before = letters.len();
             letters.retain(|(other, _)| place(other) != place(letter));
             return Ok(letters.len() < before);
-        };
-        match self.0.destination.discard(letter.shard(), letter.seq()).await {
-            Some(discarded) => discarded.map_err(Error::store),
+        }
+        match (self.0.destination.discard(letter.shard(), letter.seq()).await, &self.0.log) {
+            (Some(discarded), _) => discarded.map_err(Error::store),
             // The log goes by numbers, which begin with 1 in every journal.
-            None if letter.shard().journal() != self.0.id => Ok(false),
-            None => log.discard(letter.seq()).await,
+            (None, Some(log)) if letter.shard().journal() == self.0.id => log.discard(letter.seq()).await,
+            (None, _) => Ok(false),
         }
     }
 }

@@ -14,6 +14,8 @@
 //! | `reading` | what readers see |
 //! | `destination` | what is promised of that: at least once, once by id, exactly once |
 //! | `letters` | what the store will never take |
+//! | `shared` | writes that wait where many processes write to |
+//! | `steward` | which of these processes brings which to the store |
 
 #![allow(clippy::exhaustive_enums, clippy::exhaustive_structs, reason = "not part of the public interface")]
 
@@ -32,6 +34,8 @@ pub mod pending;
 mod reading;
 mod settings;
 mod shard;
+mod shared;
+mod steward;
 mod ticket;
 
 use std::fmt;
@@ -54,10 +58,13 @@ use crate::time::{self, Timestamp, Unanswered};
 
 use destination::Destination;
 use driver::{Driven, drive, is_whole};
+use flusher::Rules;
 use letters::InMemory;
 use pending::Pending;
 use settings::Settings;
 use shard::{Place, Shard, closed};
+use shared::Shared;
+use steward::{Stewarded, steward};
 
 pub(crate) use backing::Backing;
 pub use builder::{WriteBehindBuilder, write_behind};
@@ -82,6 +89,9 @@ pub use crate::store::Seq;
 /// | the process ends | all that waits is lost | nothing is lost: the next one that opens the log goes on |
 /// | any [`Store`](crate::Store) | a batch of which nobody knows what became is written again | the same, and after a restart as well |
 /// | [`exactly_once`](WriteBehindBuilder::exactly_once) | each write has its effect at most once | exactly once |
+///
+/// In a log of which other processes are a part, `RedisStream`, what one has written any of them reads and any of them
+/// brings to the store.
 pub struct WriteBehind<K, V>(Arc<Parts<K, V>>);
 
 struct Parts<K, V> {
@@ -89,6 +99,8 @@ struct Parts<K, V> {
     shards: Vec<Arc<Shard<K, V>>>,
     hasher: foldhash::fast::RandomState,
     log: Option<Arc<dyn Log<K, V>>>,
+    /// Where the writes of many processes wait: then there is no log.
+    shared: Option<Shared<K, V>>,
     destination: Destination<K, V>,
     settings: Settings,
     /// What a write weighs where there is no record of it.
@@ -150,28 +162,35 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
         settings: Settings,
         weigh: Weigh<K, V>,
     ) -> Result<Self> {
-        let Opened { id, shards, log, found } = opened;
+        let Opened { id, shards, log, found, stream } = opened;
         if !is_whole(&found) {
             return Err(Error::new(ErrorKind::Journal, "the journal has a gap: writes are missing"));
         }
         let keeps_offsets = destination.keeps_offsets();
         let forgotten = if keeps_offsets { found.first - 1 } else { found.settled.max(found.first - 1) };
-        let (rules, bounds) = (settings.rules(shards), settings.bounds(shards));
+        let is_shared = stream.is_some();
+        let bounds = settings.bounds(shards);
+        // A stream gives out what is due.
+        let delay = if is_shared { Duration::ZERO } else { settings.delay };
+        let rules = Rules { delay, ..settings.rules(shards) };
         // A log has every write, and a store that wants every one must get it.
-        let replaces = log.is_none() && !destination.keeps_every_write();
+        let replaces = log.is_none() && !is_shared && !destination.keeps_every_write();
         let pending = || match replaces {
             true => Pending::replacing(rules.clone(), bounds, forgotten),
             false => Pending::new(rules.clone(), bounds, forgotten),
         };
         let shard = |number| {
-            Arc::new(Shard::new(ShardId::new(id, number), pending(), settings.max_age, log.is_some()))
+            let id = ShardId::new(id, number);
+            Arc::new(Shard::new(id, pending(), settings.max_age, (log.is_some() || is_shared, is_shared)))
         };
+        let shared = stream.map(|stream| Shared::new(stream, &settings, shards));
         let shards: Vec<_> = (0..shards.max(1)).map(shard).collect();
         let behind = Self(Arc::new(Parts {
             id,
             shards,
             hasher: foldhash::fast::RandomState::default(),
             log,
+            shared,
             destination,
             permits: Semaphore::new(settings.concurrency.min(Semaphore::MAX_PERMITS)),
             settings,
@@ -183,6 +202,7 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
             stop: CancellationToken::new(),
         }));
         behind.give_starters();
+        behind.give_places();
         behind.take_over(found, forgotten);
         behind.watch();
         Ok(behind)
@@ -220,6 +240,9 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
     /// This process cannot write any more: it is closed, or another one has taken the journal over.
     pub async fn flush(&self) -> Result<()> {
         self.start()?;
+        if let Some(shared) = &self.0.shared {
+            return self.flush_shared(shared).await;
+        }
         let wanted: Vec<_> = self.0.shards.iter().map(|shard| (shard, shard.want_all())).collect();
         for (shard, upto) in wanted {
             match shard.settled(upto).await {
@@ -230,9 +253,12 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
         Ok(())
     }
 
-    /// What waits now.
+    /// What waits now. In a stream: what did when this process last looked, several times in each lease.
     #[must_use]
     pub fn backlog(&self) -> Backlog {
+        if let Some(shared) = &self.0.shared {
+            return shared.backlog();
+        }
         let now = self.0.now();
         self.0.shards.iter().fold(Backlog::default(), |all, shard| {
             let (writes, bytes, oldest) = shard.depth(now);
@@ -259,10 +285,13 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
         if let Err(Unanswered::NoTimer) = flushed {
             return Err(no_runtime());
         }
-        if matches!(flushed, Ok(Ok(()))) && self.0.log.is_none() {
+        if matches!(flushed, Ok(Ok(()))) && !self.0.keeps_records() {
             self.forget(until).await;
         }
         self.0.stop.cancel();
+        if let Some(shared) = &self.0.shared {
+            _ = time::within(until + LAST_SYNC, self.0.leave_all(shared)).await;
+        }
         self.0.shards.iter().for_each(|shard| shard.end(closed()));
         if let Some(log) = &self.0.log {
             // A disk that hangs would hang this too.
@@ -273,6 +302,10 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
 
     /// What is in the memory of this process and not known to be in the store.
     pub fn unwritten(&self) -> Unwritten<K, V> {
+        if self.0.shared.is_some() {
+            // They are in the stream, and nobody's more than anybody else's.
+            return Unwritten { writes: Vec::new(), are_kept: true };
+        }
         let writes = self.0.shards.iter().flat_map(|shard| shard.unwritten()).collect();
         Unwritten { writes, are_kept: self.0.log.is_some() }
     }
@@ -286,6 +319,9 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
 
     /// What a later call can wait for: the last writes of `keys`.
     pub(crate) fn ticket(&self, keys: &[K]) -> Option<Ticket> {
+        if let Some(shared) = &self.0.shared {
+            return shared.ticket(keys);
+        }
         self.places(keys, |shard, key| shard.latest(key))
     }
 
@@ -299,6 +335,9 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
 
     /// Resolves when nothing waits for `keys` any more, nor is on its way into the log.
     pub(crate) async fn settle(&self, keys: &[K]) -> Result<()> {
+        if let Some(shared) = &self.0.shared {
+            return self.settle_shared(shared, keys).await;
+        }
         let Some(ticket) = self.places(keys, |shard, key| shard.last(key)) else { return Ok(()) };
         keys.iter().for_each(|key| _ = self.shard(key).want_all());
         ticket.settled().await
@@ -313,6 +352,13 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
         }
     }
 
+    /// From now on somebody asks for the ticket of each write.
+    pub(crate) fn give_tickets(&self) {
+        if let Some(shared) = &self.0.shared {
+            shared.give_tickets();
+        }
+    }
+
     /// Has `hear` told of the keys that have been written.
     pub(crate) fn on_flushed(&self, hear: Hear<K>) {
         _ = self.0.flushed.set(hear);
@@ -320,16 +366,22 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
 
     #[inline]
     fn shard(&self, key: &K) -> &Arc<Shard<K, V>> {
-        match &self.0.shards[..] {
-            [only] => only,
-            many => &many[self.0.hasher.hash_one(key) as usize % many.len()],
+        match (&self.0.shards[..], &self.0.shared) {
+            ([only], _) => only,
+            (many, Some(shared)) => &many[usize::from(shared.stream.shard_of(key)) % many.len()],
+            (many, None) => &many[self.0.hasher.hash_one(key) as usize % many.len()],
         }
     }
 
     /// Sees to it that every shard has a driver, in whichever runtime this is.
     #[inline]
     fn start(&self) -> Result<()> {
-        self.0.shards.iter().try_for_each(|shard| shard.start())
+        self.0.shards.iter().try_for_each(|shard| shard.start())?;
+        if let Some(stewarded) = Stewarded::take(&self.0) {
+            let runtime = tokio::runtime::Handle::try_current().map_err(|_| no_runtime())?;
+            runtime.spawn(steward(stewarded));
+        }
+        Ok(())
     }
 
     /// Begins to write what was found in the journal, once there is somebody to hear of it. Outside a runtime that is done
@@ -370,7 +422,8 @@ impl<K, V> Drop for Parts<K, V> {
     /// Says what is lost, or left to the next process.
     fn drop(&mut self) {
         let writes = self.shards.iter().map(|shard| shard.leave()).sum();
-        if writes > 0 {
+        // What an owner has in hand is in the stream.
+        if writes > 0 && self.shared.is_none() {
             self.emit(&Event::Unwritten { writes });
         }
     }

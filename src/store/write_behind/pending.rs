@@ -88,6 +88,12 @@ impl<K: Clone + Eq + Hash, V: Clone> Pending<K, V> {
         Self { replaces: true, ..Self::new(rules, bounds, settled) }
     }
 
+    /// The same rules and bounds, where nothing waits and all up to `settled` is in the store.
+    #[must_use]
+    pub fn afresh(&self, settled: Seq) -> Self {
+        Self { replaces: self.replaces, ..Self::new(self.flusher.rules().clone(), self.bounds, settled) }
+    }
+
     /// One more operation, of so many bytes; its number.
     ///
     /// # Errors

@@ -11,6 +11,10 @@ use crate::store::Loader;
 impl<K: Key + Ord, V: Value> Loader<K, V> for WriteBehind<K, V> {
     /// What waits for `key`, or else what the store has.
     async fn load(&self, key: &K) -> Result<Option<V>, StoreError> {
+        if let Some(shared) = &self.0.shared {
+            let mut answers = self.load_shared(shared, std::slice::from_ref(key)).await;
+            return answers.pop().unwrap_or_else(|| Err(StoreError::new("the store did not answer")));
+        }
         self.is_ready().await?;
         let shard = self.shard(key);
         if let Some(waiting) = shard.read(key)? {
@@ -22,6 +26,9 @@ impl<K: Key + Ord, V: Value> Loader<K, V> for WriteBehind<K, V> {
     }
 
     async fn load_many(&self, keys: &[K]) -> Vec<Result<Option<V>, StoreError>> {
+        if let Some(shared) = &self.0.shared {
+            return self.load_shared(shared, keys).await;
+        }
         if let Err(error) = self.is_ready().await {
             let error = Error::store(error);
             return keys.iter().map(|_| Err(StoreError::from(error.clone()))).collect();

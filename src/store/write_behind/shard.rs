@@ -10,10 +10,10 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use super::flusher::{Failure, Order};
-use super::pending::{Full, Pending, Work};
+use super::pending::{Full, Pending, What, Work};
 use crate::bounds::{Key, Value};
 use crate::error::{Error, ErrorKind, Result};
-use crate::journal::{Appending, Found, Log};
+use crate::journal::{Appending, Found, FoundWrite, Log};
 use crate::store::{Change, Claim, Seq, ShardId};
 use crate::time::Timestamp;
 
@@ -36,6 +36,8 @@ pub(super) struct Shard<K, V> {
     max_age: Option<Duration>,
     /// Whether a write that is answered outlives the process.
     is_logged: bool,
+    /// Whether other processes want to own it as well, and a steward claims it.
+    is_shared: bool,
 }
 
 pub(super) type Starter = Box<dyn Fn() -> Result<()> + Send + Sync>;
@@ -51,6 +53,7 @@ struct State<K, V> {
     /// Why nothing more is accepted.
     end: Option<Error>,
     claim: Standing,
+    parting: Parting,
     /// The number of the last write that was found in the log when it was opened.
     inherited: Seq,
     /// Whether nobody knows what became of the work that is under way.
@@ -86,6 +89,16 @@ pub(super) enum Standing {
     Gone,
 }
 
+/// Whether this process is to own the shard no more, once nothing is under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Parting {
+    No,
+    /// It leaves it to another.
+    Leaves,
+    /// Another has it already.
+    Lost,
+}
+
 #[derive(Clone, Debug, Default)]
 struct Settled {
     upto: Seq,
@@ -113,6 +126,10 @@ pub(super) enum Look<K, V> {
     Claim,
     Decide,
     Give(Work<K, V>, u64),
+    /// Ask a stream what is due: in this epoch, from this offset on.
+    Collect(u64, Seq),
+    /// Leave the shard to another, in this epoch.
+    Release(u64),
     WaitUntil(Timestamp),
     Rest,
     End,
@@ -142,7 +159,7 @@ impl<K: Key, V: Value> Shard<K, V> {
         id: ShardId,
         pending: Pending<K, V>,
         max_age: Option<Duration>,
-        is_logged: bool,
+        (is_logged, is_shared): (bool, bool),
     ) -> Self {
         let upto = pending.settled();
         Self {
@@ -154,6 +171,7 @@ impl<K: Key, V: Value> Shard<K, V> {
                 wanted: 0,
                 end: None,
                 claim: Standing::Unclaimed,
+                parting: Parting::No,
                 inherited: upto,
                 in_doubt: false,
                 doubt: Failure::Transient,
@@ -171,6 +189,7 @@ impl<K: Key, V: Value> Shard<K, V> {
             starter: OnceLock::new(),
             max_age,
             is_logged,
+            is_shared,
         }
     }
 
@@ -349,8 +368,14 @@ impl<K: Key, V: Value> Shard<K, V> {
         match state.claim {
             Standing::Gone => Look::End,
             _ if now < state.ask_again => Look::WaitUntil(state.ask_again),
+            Standing::Unclaimed if self.is_shared => Look::Rest,
             Standing::Unclaimed => Look::Claim,
             Standing::Owner(_) if state.in_doubt => Look::Decide,
+            Standing::Owner(_) if state.parting == Parting::Lost => {
+                state.forsake();
+                Look::Rest
+            }
+            Standing::Owner(epoch) if state.parting == Parting::Leaves => Look::Release(epoch),
             Standing::Owner(epoch) => match state.pending.next(now) {
                 Order::Store(work) => {
                     // Until it is known what became of it: a driver may be dropped with its runtime.
@@ -358,6 +383,7 @@ impl<K: Key, V: Value> Shard<K, V> {
                     Look::Give(work, epoch)
                 }
                 Order::WaitUntil(then) => Look::WaitUntil(then),
+                Order::Rest if self.is_shared => Look::Collect(epoch, state.pending.settled()),
                 Order::Rest => Look::Rest,
             },
         }
@@ -380,6 +406,74 @@ impl<K: Key, V: Value> Shard<K, V> {
         self.settled.send_modify(|settled| settled.upto = settled.upto.max(upto));
         self.room.notify_waiters();
         passed.unwrap_or_default()
+    }
+
+    /// This process has come to own a shard that others want as well.
+    pub(super) fn take_charge(&self, claim: Claim) {
+        let mut state = self.state.lock();
+        if state.claim != Standing::Unclaimed {
+            // It was closed while the store was asked.
+            return;
+        }
+        state.pending = state.pending.afresh(claim.offset());
+        state.claim = Standing::Owner(claim.epoch());
+        state.decided();
+        drop(state);
+        self.wake.notify_one();
+    }
+
+    /// The epoch in which this process owns it.
+    pub(super) fn epoch(&self) -> Option<u64> {
+        match self.state.lock().claim {
+            Standing::Owner(epoch) => Some(epoch),
+            Standing::Unclaimed | Standing::Gone => None,
+        }
+    }
+
+    /// What a stream has given out for an owner of this epoch.
+    pub(super) fn arrive(&self, epoch: u64, found: Vec<FoundWrite<K, V>>, now: Timestamp) {
+        let mut state = self.state.lock();
+        if state.claim != Standing::Owner(epoch) {
+            return;
+        }
+        for FoundWrite { seq, record, change } in found {
+            let bytes = record.len();
+            let what = match change {
+                Ok(change) => What::Change(change),
+                Err(why) => What::Unreadable(record, why),
+            };
+            state.pending.take_as(seq, what, bytes, now);
+        }
+    }
+
+    /// Another process is to have it, once nothing is under way.
+    pub(super) fn leave_to_another(&self) {
+        self.part(Parting::Leaves);
+    }
+
+    /// Another process has it, whose batches the store will not refuse as it will this one's.
+    pub(super) fn lost(&self) {
+        self.part(Parting::Lost);
+    }
+
+    fn part(&self, parting: Parting) {
+        self.state.lock().parting = parting;
+        self.wake.notify_one();
+    }
+
+    /// This process does not own it any more. What it knew of it is another's now.
+    pub(super) fn forsake(&self) {
+        self.state.lock().forsake();
+    }
+
+    /// Why nothing more is written by this process either.
+    pub(super) fn ended_for_good(&self) -> Option<Error> {
+        self.settled.borrow().ended.clone()
+    }
+
+    /// Why nothing more is accepted.
+    pub(super) fn ended(&self) -> Option<Error> {
+        self.state.lock().end.clone()
     }
 
     /// The store did not answer a claim: it may come to it all the same, later.
@@ -474,6 +568,13 @@ impl<K: Key, V: Value> Shard<K, V> {
         (waited > age && !was_overdue).then_some(waited)
     }
 
+    /// Whether writes are late now, and were not when this was last said.
+    pub(super) fn is_newly_late(&self, is_late: bool) -> bool {
+        let mut state = self.state.lock();
+        let was_late = std::mem::replace(&mut state.is_overdue, is_late);
+        is_late && !was_late
+    }
+
     /// How many writes wait, how many bytes, and for how long the oldest has.
     pub(super) fn depth(&self, now: Timestamp) -> (usize, usize, Option<Duration>) {
         let state = self.state.lock();
@@ -535,6 +636,15 @@ impl<K, V> Shard<K, V> {
 }
 
 impl<K: Key, V: Value> State<K, V> {
+    fn forsake(&mut self) {
+        if let Standing::Owner(_) = self.claim {
+            self.claim = Standing::Unclaimed;
+        }
+        self.pending = self.pending.afresh(0);
+        self.parting = Parting::No;
+        self.decided();
+    }
+
     fn decided(&mut self) {
         self.in_doubt = false;
         self.unanswered = 0;

@@ -61,6 +61,12 @@ impl Name {
         Self { redis, begins: long.is_none().then_some(begins), long, bucket }
     }
 
+    /// The name without namespace and bucket.
+    pub(super) fn bare(&self) -> &str {
+        // The bucket is closed by the first brace: no namespace has any.
+        self.redis.split_once("}:").map_or("", |(_, bare)| bare)
+    }
+
     /// The key as the envelope repeats it.
     pub(super) fn echo(&self) -> &[u8] {
         match (&self.long, self.begins) {
@@ -126,7 +132,7 @@ fn tenant_name(tenant: &str) -> Cow<'_, str> {
 
 /// FNV-1a with 128 bits (Fowler, Noll and Vo; RFC 9923). Stable for ever, and not meant to withstand anybody: two keys
 /// that share a hash are told apart by the envelope, and push each other out.
-fn fnv_1a(bytes: &[u8]) -> u128 {
+pub(super) fn fnv_1a(bytes: &[u8]) -> u128 {
     const OFFSET: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
     const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
     bytes.iter().fold(OFFSET, |hash, byte| (hash ^ u128::from(*byte)).wrapping_mul(PRIME))

@@ -54,6 +54,7 @@ mod route;
 mod scripts;
 mod server_clock;
 mod slots;
+mod stream;
 #[cfg(feature = "redis-rustls")]
 mod tls;
 
@@ -67,7 +68,9 @@ pub use config::{Credentials, RedisBuilder};
 pub use namespace::Namespace;
 #[cfg(feature = "testing")]
 #[doc(hidden)]
-pub use scripts::with_time_as_argument;
+pub use scripts::{stream_scripts_with_time_as_argument, with_time_as_argument};
+pub use stream::Durability;
+pub(crate) use stream::{Place, StreamServer, Write as StreamWrite};
 
 /// What statistics call the tier.
 const NAME: &str = "redis";

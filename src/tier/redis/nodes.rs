@@ -1,6 +1,7 @@
 //! Which server has which key: the only one there is, or a node of a cluster.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, Shared, ready};
@@ -88,7 +89,12 @@ impl Nodes {
 
     /// A call to the server that has the keys of `bucket`.
     pub(super) async fn call(&self, bucket: Bucket) -> Result<Call, Fault> {
-        let until = self.until();
+        self.call_within(bucket, self.settings.deadline).await
+    }
+
+    /// The same, with a deadline of its own.
+    pub(super) async fn call_within(&self, bucket: Bucket, deadline: Duration) -> Result<Call, Fault> {
+        let until = time::from_now(deadline);
         let lanes = match &self.kind {
             Kind::One(lanes) => Arc::clone(lanes),
             Kind::Many(cluster) => cluster.owner(bucket, until).await?,

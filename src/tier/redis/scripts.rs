@@ -1,4 +1,5 @@
-//! The scripts that say in Lua what `tier/slot.rs` says in Rust.
+//! The scripts that say in Lua what `tier/slot.rs` says in Rust of the slot of a key, and `journal/stream.rs` of the shard of
+//! a stream.
 
 use std::sync::LazyLock;
 
@@ -12,8 +13,8 @@ pub(super) struct Known {
 }
 
 impl Known {
-    fn new(clock: &str, body: &str) -> Self {
-        let source = format!("{clock}{SLOT}{body}");
+    fn new(parts: &[&str]) -> Self {
+        let source = parts.concat();
         let hash = Script::new(&source).get_hash().to_owned();
         Self { source, hash }
     }
@@ -34,6 +35,18 @@ pub(super) const BODIES: [(&str, &str); 8] = [
     ("publish", include_str!("scripts/publish.lua")),
 ];
 
+const SHARD: &str = include_str!("scripts/stream/shard.lua");
+const SHARD_CLOCK: &str = include_str!("scripts/stream/clock.lua");
+
+/// The scripts of a stream's shard, and the one that tells who is there.
+const STREAM_BODIES: [(&str, &str); 4] = [
+    ("append", include_str!("scripts/stream/append.lua")),
+    ("collect", include_str!("scripts/stream/collect.lua")),
+    ("look", include_str!("scripts/stream/look.lua")),
+    ("read", include_str!("scripts/stream/read.lua")),
+];
+const BEAT: &str = include_str!("scripts/stream/beat.lua");
+
 /// Which script.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Name {
@@ -45,12 +58,20 @@ pub(super) enum Name {
     Hold,
     Release,
     Publish,
+    Append,
+    Collect,
+    Look,
+    Read,
+    Beat,
 }
 
 impl Name {
     pub(super) fn script(self) -> &'static Known {
-        static ALL: LazyLock<Vec<Known>> =
-            LazyLock::new(|| BODIES.iter().map(|(_, body)| Known::new(CLOCK, body)).collect());
+        static ALL: LazyLock<Vec<Known>> = LazyLock::new(|| {
+            let of_slots = BODIES.iter().map(|(_, body)| Known::new(&[CLOCK, SLOT, body]));
+            let of_shards = STREAM_BODIES.iter().map(|(_, body)| Known::new(&[SHARD_CLOCK, SHARD, body]));
+            of_slots.chain(of_shards).chain([Known::new(&[SHARD_CLOCK, BEAT])]).collect()
+        });
         &ALL[self as usize]
     }
 }
@@ -61,5 +82,13 @@ impl Name {
 #[doc(hidden)]
 pub fn with_time_as_argument() -> Vec<(&'static str, String)> {
     const ARGUMENT: &str = "local now = tonumber(table.remove(ARGV))\n";
-    BODIES.iter().map(|(name, body)| (*name, Known::new(ARGUMENT, body).source)).collect()
+    BODIES.iter().map(|(name, body)| (*name, Known::new(&[ARGUMENT, SLOT, body]).source)).collect()
+}
+
+/// The same for the shard of a stream and `StreamShard`.
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub fn stream_scripts_with_time_as_argument() -> Vec<(&'static str, String)> {
+    const ARGUMENT: &str = "local now = tonumber(table.remove(ARGV))\n";
+    STREAM_BODIES.iter().map(|(name, body)| (*name, Known::new(&[ARGUMENT, SHARD, body]).source)).collect()
 }

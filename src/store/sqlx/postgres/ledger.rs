@@ -1,12 +1,14 @@
 //! The rows that say how far a store has come, in PostgreSQL.
 
+use std::time::Duration;
+
 use ::sqlx::{AssertSqlSafe, PgConnection, query, query_as, query_scalar, raw_sql};
 
 use crate::error::StoreError;
 use crate::store::sqlx::error::{store_error, undone};
 use crate::store::sqlx::ledger::{
-    POSTGRES_TABLES, Text, Texts, beginning, check_version, key, nanoseconds, placed, read_claim,
-    read_letter, signed,
+    POSTGRES_TABLES, Text, Texts, beginning, check_version, key, milliseconds, nanoseconds, owner_number,
+    placed, read_claim, read_letter, read_renewed, signed,
 };
 use crate::store::{Batch, Claim, DeadLetter, JournalId, Seq, ShardId};
 
@@ -17,6 +19,9 @@ ON CONFLICT DO NOTHING";
 
 /// `CREATE TABLE IF NOT EXISTS` fails when two do it at the same time, so they take turns: the number is larder's own.
 const TURN: &str = "SELECT pg_advisory_xact_lock(7809632233517966962);";
+
+/// The time in milliseconds since 1970, within a transaction as well.
+const NOW: &str = "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000)::bigint";
 
 #[derive(Clone, Debug)]
 pub(super) struct Ledger {
@@ -29,7 +34,7 @@ impl Ledger {
     /// `prefix` is the schema with its dot, or nothing.
     pub(super) fn new(prefix: &str) -> Self {
         Self {
-            texts: Texts::new(prefix, " FOR UPDATE"),
+            texts: Texts::new(prefix, " FOR UPDATE", NOW),
             keep: Text::new(placed(KEEP, prefix)),
             tables: Text::new(format!("{TURN}{}", placed(POSTGRES_TABLES, prefix))),
         }
@@ -51,6 +56,42 @@ impl Ledger {
         let (journal, number) = key(shard);
         let statement = query_as(self.texts.claim.sql()).bind(journal).bind(number);
         read_claim(statement.fetch_one(connection).await.map_err(store_error)?)
+    }
+
+    pub(super) async fn claim_for(
+        &self,
+        connection: &mut PgConnection,
+        shard: ShardId,
+        owner: u64,
+        lease: Duration,
+    ) -> Result<Option<Claim>, StoreError> {
+        let (journal, number) = key(shard);
+        let statement = query_as(self.texts.claim_for.sql()).bind(journal).bind(number);
+        let statement = statement.bind(owner_number(owner)).bind(milliseconds(lease));
+        statement.fetch_optional(connection).await.map_err(store_error)?.map(read_claim).transpose()
+    }
+
+    pub(super) async fn renew(
+        &self,
+        connection: &mut PgConnection,
+        journal: JournalId,
+        owner: u64,
+        lease: Duration,
+    ) -> Result<Vec<(u16, u64)>, StoreError> {
+        let statement = query_as(self.texts.renew.sql()).bind(milliseconds(lease));
+        let statement = statement.bind(journal.to_bytes().to_vec()).bind(owner_number(owner));
+        read_renewed(statement.fetch_all(connection).await.map_err(store_error)?)
+    }
+
+    pub(super) async fn release(
+        &self,
+        connection: &mut PgConnection,
+        shard: ShardId,
+        epoch: u64,
+    ) -> Result<(), StoreError> {
+        let (journal, number) = key(shard);
+        let statement = query(self.texts.release.sql()).bind(journal).bind(number).bind(signed(epoch)?);
+        statement.execute(connection).await.map(drop).map_err(store_error)
     }
 
     pub(super) async fn offset(

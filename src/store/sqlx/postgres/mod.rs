@@ -7,6 +7,7 @@ mod table;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::sqlx::{Connection, PgConnection, PgPool, Postgres, pool::PoolConnection};
 use async_trait::async_trait;
@@ -168,6 +169,28 @@ impl<K: Key, V: Value> TransactionalStore<K, V> for PostgresStore<K, V> {
 
     async fn claim(&self, shard: ShardId) -> Result<Claim, StoreError> {
         self.ledger.claim(&mut *self.connection().await?, shard).await
+    }
+
+    async fn claim_for(
+        &self,
+        shard: ShardId,
+        owner: u64,
+        lease: Duration,
+    ) -> Result<Option<Claim>, StoreError> {
+        self.ledger.claim_for(&mut *self.connection().await?, shard, owner, lease).await
+    }
+
+    async fn renew(
+        &self,
+        journal: JournalId,
+        owner: u64,
+        lease: Duration,
+    ) -> Result<Vec<(u16, u64)>, StoreError> {
+        self.ledger.renew(&mut *self.connection().await?, journal, owner, lease).await
+    }
+
+    async fn release(&self, shard: ShardId, epoch: u64) -> Result<(), StoreError> {
+        self.ledger.release(&mut *self.connection().await?, shard, epoch).await
     }
 
     async fn offset(&self, shard: ShardId) -> Result<Option<Claim>, StoreError> {

@@ -1,17 +1,23 @@
 //! The rows that say how far a store has come, in SQLite.
 
+use std::time::Duration;
+
 use ::sqlx::{SqliteConnection, query, query_as, query_scalar, raw_sql};
 
 use crate::error::StoreError;
 use crate::store::sqlx::error::{store_error, undone};
 use crate::store::sqlx::ledger::{
-    SQLITE_TABLES, Text, Texts, beginning, check_version, key, nanoseconds, read_claim, read_letter, signed,
+    SQLITE_TABLES, Text, Texts, beginning, check_version, key, milliseconds, nanoseconds, owner_number,
+    read_claim, read_letter, read_renewed, signed,
 };
 use crate::store::{Batch, Claim, DeadLetter, JournalId, Seq, ShardId};
 
 const KEEP: &str = "\
 INSERT INTO larder_dead_letter (journal, shard, seq, at, why, record) VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT DO NOTHING";
+
+/// The time in milliseconds since 1970, within a transaction as well.
+const NOW: &str = "CAST((julianday('now') - 2440587.5) * 86400000 AS INTEGER)";
 
 #[derive(Clone, Debug)]
 pub(super) struct Ledger {
@@ -21,7 +27,7 @@ pub(super) struct Ledger {
 
 impl Ledger {
     pub(super) fn new() -> Self {
-        Self { texts: Texts::new("", ""), keep: Text::new(KEEP) }
+        Self { texts: Texts::new("", "", NOW), keep: Text::new(KEEP) }
     }
 
     pub(super) async fn migrate(&self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
@@ -39,6 +45,42 @@ impl Ledger {
         let (journal, number) = key(shard);
         let statement = query_as(self.texts.claim.sql()).bind(journal).bind(number);
         read_claim(statement.fetch_one(connection).await.map_err(store_error)?)
+    }
+
+    pub(super) async fn claim_for(
+        &self,
+        connection: &mut SqliteConnection,
+        shard: ShardId,
+        owner: u64,
+        lease: Duration,
+    ) -> Result<Option<Claim>, StoreError> {
+        let (journal, number) = key(shard);
+        let statement = query_as(self.texts.claim_for.sql()).bind(journal).bind(number);
+        let statement = statement.bind(owner_number(owner)).bind(milliseconds(lease));
+        statement.fetch_optional(connection).await.map_err(store_error)?.map(read_claim).transpose()
+    }
+
+    pub(super) async fn renew(
+        &self,
+        connection: &mut SqliteConnection,
+        journal: JournalId,
+        owner: u64,
+        lease: Duration,
+    ) -> Result<Vec<(u16, u64)>, StoreError> {
+        let statement = query_as(self.texts.renew.sql()).bind(milliseconds(lease));
+        let statement = statement.bind(journal.to_bytes().to_vec()).bind(owner_number(owner));
+        read_renewed(statement.fetch_all(connection).await.map_err(store_error)?)
+    }
+
+    pub(super) async fn release(
+        &self,
+        connection: &mut SqliteConnection,
+        shard: ShardId,
+        epoch: u64,
+    ) -> Result<(), StoreError> {
+        let (journal, number) = key(shard);
+        let statement = query(self.texts.release.sql()).bind(journal).bind(number).bind(signed(epoch)?);
+        statement.execute(connection).await.map(drop).map_err(store_error)
     }
 
     pub(super) async fn offset(

@@ -33,12 +33,14 @@ pub struct StreamShard {
     pub pending: BTreeMap<Vec<u8>, BTreeMap<Seq, Vec<u8>>>,
     /// The last number that was given.
     pub last: Seq,
-    /// In which of its lives the server was when it was last asked, and the last number of the life before.
+    /// In which of its lives the server was when it was last asked.
     pub life: Option<u32>,
+    /// Whether an owner has met it in this life: before that it may know less than the store.
+    pub met: bool,
     /// The last number that was given in an earlier life.
     pub boundary: Seq,
-    /// The life in which an owner has met it.
-    pub handed: Option<u32>,
+    /// The last number that was given in a life of which it is known that an owner has met the server in it.
+    pub met_upto: Seq,
     /// The epoch of the owner that was here last.
     pub epoch: u64,
     /// All up to this one are settled and forgotten.
@@ -56,6 +58,19 @@ pub struct Entry {
     pub key: Vec<u8>,
     /// The record.
     pub record: Vec<u8>,
+    /// Whether nobody knows if the store has had it.
+    pub is_doubtful: bool,
+}
+
+/// What an owner is given of a write.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Given {
+    /// Its number.
+    pub seq: Seq,
+    /// Its record.
+    pub record: Vec<u8>,
+    /// Whether nobody knows if the store has had it: it is to be put aside, for somebody to look at.
+    pub is_doubtful: bool,
 }
 
 /// How much may wait; 0 is no limit.
@@ -72,7 +87,7 @@ pub struct Limits {
 /// A write to be appended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Append {
-    /// In which of its lives the server is, as far as the writer knows.
+    /// In which of its lives the server is, as the connection knows that the write goes over.
     pub life: u32,
     /// The largest number that the writer knows of.
     pub seen: Seq,
@@ -91,7 +106,7 @@ pub enum Appended {
     At {
         /// Its number.
         seq: Seq,
-        /// The last number of the server's life before this one.
+        /// The last number that was given in an earlier life of the server.
         boundary: Seq,
         /// How many wait.
         writes: u64,
@@ -103,11 +118,12 @@ pub enum Appended {
 /// What an owner asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Collect {
-    /// In which of its lives the server is, as far as the owner knows.
+    /// In which of its lives the server is, as the connection knows that this goes over.
     pub life: u32,
     /// The epoch in which it owns the shard.
     pub epoch: u64,
-    /// Up to which number the store has all.
+    /// Up to which number the store has all. An owner asks only while nothing that it was given is under way: else it would
+    /// meet a server with an offset that is about to move.
     pub offset: Seq,
     /// How many it takes at the most.
     pub most: usize,
@@ -127,7 +143,7 @@ pub enum Collected {
     /// Nothing is due before so many microseconds have passed.
     Later(Met, Micros),
     /// These are due.
-    Due(Met, Vec<(Seq, Vec<u8>)>),
+    Due(Met, Vec<Given>),
 }
 
 /// What an owner has found when it met the server.
@@ -137,7 +153,7 @@ pub struct Met {
     pub lost_its_end: bool,
     /// How many entries had numbers that the store takes for done, and have others now.
     pub moved: u64,
-    /// The last number of the server's life before this one.
+    /// The last number that was given in an earlier life of the server.
     pub boundary: Seq,
 }
 
@@ -196,7 +212,11 @@ impl StreamShard {
         if is_early && self.wanted < oldest && self.entries.len() < most {
             return Collected::Later(met, due - now);
         }
-        let batch = self.entries.iter().take(most).map(|(seq, entry)| (*seq, entry.record.clone()));
+        let batch = self.entries.iter().take(most).map(|(seq, Entry { record, is_doubtful, .. })| Given {
+            seq: *seq,
+            record: record.clone(),
+            is_doubtful: *is_doubtful,
+        });
         Collected::Due(met, batch.collect())
     }
 
@@ -212,55 +232,76 @@ impl StreamShard {
         }
     }
 
-    /// What waits for a key and counts for its readers, in its order.
-    pub fn read(&self, key: &[u8]) -> Vec<(Seq, Vec<u8>)> {
+    /// What waits for a key and counts for its readers, in its order. `None`: ask again when an owner has met the server.
+    ///
+    /// `O: commits 9, commits 10, both forgotten by P · P dies, R has 9 waiting and not 10 · reader: 9`.
+    pub fn read(&self, life: u32, key: &[u8]) -> Option<Vec<(Seq, Vec<u8>)>> {
+        if self.life.is_some() && !(self.met && self.life == Some(life)) {
+            return None;
+        }
         let waiting = self.pending.get(key).into_iter().flatten();
-        waiting.map(|(seq, record)| (*seq, record.clone())).collect()
+        Some(waiting.map(|(seq, record)| (*seq, record.clone())).collect())
     }
 
     /// A server in another life may have lost the last entries, and goes on from what it has.
     fn note_life(&mut self, life: u32) {
-        if self.life != Some(life) {
-            (self.life, self.boundary) = (Some(life), self.last);
+        if self.life == Some(life) {
+            return;
         }
+        self.boundary = self.last;
+        if self.met || self.life.is_none() {
+            self.met_upto = self.last;
+        }
+        (self.life, self.met) = (Some(life), false);
     }
 
     /// What an owner does that is new here, or meets a server that is: entries which the store seems to have, and cannot
     /// have, get numbers above its offset, and so do all that came after them, or they would change places.
     ///
     /// `O: collects up to 1000 from P, commits · P dies, R has all up to 900, and a clock that is behind · W: appends, gets 950
-    /// from R · O: collects from 1000`: 950 would be taken for done. Up to the boundary all is of P's time, and done; what
-    /// comes after it nobody has ever collected.
+    /// from R · O: collects from 1000`: 950 would be taken for done. What was added in this life nobody has ever collected. What
+    /// was added in a life in which an owner has met the server, is done if the offset says so. In between, in lives that have
+    /// come and gone and of which no meeting is known here, an owner may have been or not: that is doubtful.
     fn hand_over(&mut self, epoch: u64, offset: Seq, now: Micros) -> Met {
-        let is_new_life = self.handed != self.life;
+        let is_new_life = !self.met;
         // An owner that died between its commit and the next collect leaves the last entry of its batch here. Where that is
         // missing, the offset is of another server's numbers.
         let is_foreign = epoch > self.epoch && offset > self.floor && !self.entries.contains_key(&offset);
-        (self.epoch, self.handed) = (epoch, self.life);
-        let done = match (is_new_life, is_foreign) {
-            (true, _) => self.boundary,
-            (false, true) => self.floor,
-            (false, false) => offset,
+        (self.epoch, self.met) = (epoch, true);
+        let (done, doubtful) = match (is_new_life, is_foreign) {
+            (true, _) => (self.met_upto, self.boundary),
+            // Somebody who was an owner once may have met the server before its owner did.
+            (false, true) => (self.floor.max(self.met_upto), self.floor.max(self.boundary)),
+            (false, false) => (offset, offset),
         };
-        let mut met = Met {
-            lost_its_end: (is_new_life || is_foreign) && done < offset && offset > 0,
-            boundary: self.boundary,
-            moved: 0,
-        };
+        let lost_its_end = (is_new_life || is_foreign) && self.floor.max(self.boundary) < offset;
+        let moved = self.renumber(done, doubtful, offset, now);
+        Met { lost_its_end, moved, boundary: self.boundary }
+    }
+
+    /// Gives all entries above `done` numbers above `offset`, if any of them has none; those up to `doubtful` are.
+    fn renumber(&mut self, done: Seq, doubtful: Seq, offset: Seq, now: Micros) -> u64 {
         let first = done.saturating_add(1);
-        if first <= offset && self.entries.range(first..=offset).next().is_some() {
-            for (seq, entry) in self.entries.split_off(&first) {
-                let new = self.next(offset, now);
-                if let Some(record) =
-                    self.pending.get_mut(&entry.key).and_then(|waiting| waiting.remove(&seq))
-                {
-                    self.pending.entry(entry.key.clone()).or_default().insert(new, record);
-                }
-                self.entries.insert(new, entry);
-                met.moved += 1;
-            }
+        if first > offset || self.entries.range(first..=offset).next().is_none() {
+            return 0;
         }
-        met
+        let moved = self.entries.split_off(&first);
+        let count = moved.len() as u64;
+        for (seq, mut entry) in moved {
+            let new = self.next(offset, now);
+            entry.is_doubtful |= seq <= doubtful.min(offset);
+            if let Some(waiting) = self.pending.get_mut(&entry.key)
+                && let Some(record) = waiting.remove(&seq)
+                && !entry.is_doubtful
+            {
+                waiting.insert(new, record);
+            }
+            if self.pending.get(&entry.key).is_some_and(BTreeMap::is_empty) {
+                self.pending.remove(&entry.key);
+            }
+            self.entries.insert(new, entry);
+        }
+        count
     }
 
     /// The store has all up to `offset`.
@@ -312,7 +353,7 @@ mod tests {
         record: &str,
         now: Micros,
     ) -> Seq {
-        let entry = Entry { key: key.into(), record: record.into() };
+        let entry = Entry { key: key.into(), record: record.into(), is_doubtful: false };
         match shard.append(Append { life, seen: 0, replaces, entry, limits: Limits::default() }, now) {
             Appended::At { seq, .. } => seq,
             Appended::Full => panic!("there is no limit"),
@@ -322,7 +363,10 @@ mod tests {
     fn due(collected: Collected) -> Vec<(Seq, String)> {
         match collected {
             Collected::Due(_, batch) => {
-                let text = |(seq, record)| (seq, String::from_utf8(record).expect("text"));
+                let text = |Given { seq, record, is_doubtful }| {
+                    assert!(!is_doubtful, "{seq}");
+                    (seq, String::from_utf8(record).expect("text"))
+                };
                 batch.into_iter().map(text).collect()
             }
             Collected::Nothing(_) => Vec::new(),
@@ -338,7 +382,9 @@ mod tests {
     }
 
     fn read(shard: &StreamShard, key: &str) -> Vec<String> {
-        let records = shard.read(key.as_bytes()).into_iter().map(|(_, record)| record);
+        let life = shard.life.unwrap_or_default();
+        let records =
+            shard.read(life, key.as_bytes()).expect("it is met").into_iter().map(|(_, record)| record);
         records.map(|record| String::from_utf8(record).expect("text")).collect()
     }
 
@@ -355,8 +401,9 @@ mod tests {
         append(&mut shard, "a", "two", 2);
         append_as(&mut shard, 1, false, "a", "+3", 3);
         append(&mut shard, "b", "other", 4);
-        assert_eq!(read(&shard, "a"), ["two", "+3"]);
+        assert_eq!(shard.read(1, b"a"), None, "no owner has been here");
         assert_eq!(due(shard.collect(OWNER, 5)).len(), 4, "the store gets all");
+        assert_eq!(read(&shard, "a"), ["two", "+3"]);
         _ = shard.collect(Collect { offset: 2, ..OWNER }, 6);
         assert_eq!(read(&shard, "a"), ["+3"]);
         _ = shard.collect(Collect { offset: 4, ..OWNER }, 7);
@@ -386,7 +433,7 @@ mod tests {
         let mut shard = StreamShard::default();
         let limits = Limits { writes: 2, bytes: 10, age: 50 };
         let mut try_append = |record: &str, now| {
-            let entry = Entry { key: b"a".to_vec(), record: record.into() };
+            let entry = Entry { key: b"a".to_vec(), record: record.into(), is_doubtful: false };
             shard.append(Append { life: 1, seen: 0, replaces: true, entry, limits }, now) != Appended::Full
         };
         assert!(try_append("much more than ten bytes", 100), "alone");
@@ -394,13 +441,13 @@ mod tests {
         _ = shard.collect(OWNER, 102);
         _ = shard.collect(Collect { offset: 100, ..OWNER }, 102);
         let mut try_append = |record: &str, now| {
-            let entry = Entry { key: b"a".to_vec(), record: record.into() };
+            let entry = Entry { key: b"a".to_vec(), record: record.into(), is_doubtful: false };
             shard.append(Append { life: 1, seen: 0, replaces: true, entry, limits }, now) != Appended::Full
         };
         assert!(try_append("x", 110) && try_append("x", 111));
         assert!(!try_append("x", 112), "writes");
         _ = shard.collect(Collect { offset: 110, ..OWNER }, 113);
-        let entry = Entry { key: b"a".to_vec(), record: b"x".to_vec() };
+        let entry = Entry { key: b"a".to_vec(), record: b"x".to_vec(), is_doubtful: false };
         let old = Append { life: 1, seen: 0, replaces: true, entry, limits };
         assert_eq!(shard.append(old, 162), Appended::Full, "age");
     }
@@ -451,6 +498,43 @@ mod tests {
         assert!(batch[0].0 > 1_000 && batch[0].1 == "first" && batch[1].1 == "second", "{batch:?}");
         _ = shard.collect(Collect { life: 2, offset: batch[1].0, ..OWNER }, 1_003);
         assert_eq!((shard.entries.len(), shard.pending.len()), (0, 0));
+    }
+
+    #[test]
+    fn nothing_is_read_from_a_server_that_may_know_less_than_the_store() {
+        let mut shard = after_a_fail_over();
+        assert_eq!(shard.read(2, b"done"), None);
+        append_as(&mut shard, 2, true, "a", "x", 1_001);
+        assert_eq!(shard.read(2, b"done"), None);
+        _ = shard.collect(Collect { life: 2, offset: 1_000, ..OWNER }, 1_002);
+        assert_eq!(shard.read(2, b"done"), Some(Vec::new()));
+        assert_eq!(StreamShard::default().read(2, b"done"), Some(Vec::new()), "nothing was ever there");
+    }
+
+    #[test]
+    fn what_was_added_in_a_life_of_which_nobody_knows_whether_an_owner_met_it_is_doubtful() {
+        let mut shard = after_a_fail_over();
+        append_as(&mut shard, 2, true, "a", "first", 950);
+        append_as(&mut shard, 3, true, "a", "second", 951);
+        let Collected::Due(met, batch) = shard.collect(Collect { life: 3, offset: 1_000, ..OWNER }, 1_002)
+        else {
+            panic!("two are due");
+        };
+        assert_eq!(met.moved, 2);
+        let doubts: Vec<_> = batch.iter().map(|given| given.is_doubtful).collect();
+        assert_eq!(doubts, [true, false]);
+        assert_eq!(read(&shard, "a"), ["second"]);
+    }
+
+    #[test]
+    fn what_was_done_before_is_not_done_again_when_a_superseded_owner_comes_first() {
+        let mut shard = StreamShard::default();
+        append(&mut shard, "a", "x", 100);
+        _ = shard.collect(OWNER, 101);
+        // Up to 110 is done by now, elsewhere; the owner of epoch 1 does not know that there is one of epoch 2.
+        _ = shard.collect(Collect { life: 2, epoch: 1, ..OWNER }, 120);
+        let collected = shard.collect(Collect { life: 2, epoch: 2, offset: 110, ..OWNER }, 121);
+        assert_eq!((met(&collected).moved, due(collected)), (0, Vec::new()));
     }
 
     #[test]

@@ -1,0 +1,349 @@
+//! Writes that wait in a stream which many processes write to: how they come to wait, what readers see, and when they have
+//! left it. Who owns which shard of it is in `steward`.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::accepting::{ended, full};
+use super::driver::{Next, store_is_behind};
+use super::letters::refused;
+use super::settings::{AtLimit, Settings};
+use super::shard::{Place, Shard, closed, dead};
+use super::{Backlog, Parts, Ticket, WriteBehind};
+use crate::bounds::{Key, Value};
+use crate::error::{Error, Result, StoreError};
+use crate::event::Event;
+use crate::journal::{FoundWrite, Stream, Waiting};
+use crate::store::{Change, Seq, ShardId};
+use crate::stream::{Collect, Collected, Given, Limits, Standing};
+use crate::time;
+
+/// How often an owner asks whether anything is due or wanted: not more seldom, and not more often.
+const ASKS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(250));
+/// How long somebody who waits for others pauses between two looks: at first, and at the most.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
+
+/// Why a write is put aside that has outlived two servers.
+const DOUBTFUL: &str = "its server was replaced twice with nobody there to see it, and by one whose clock is behind: the store \
+                        may have this write already, or not. Look, and replay or discard it";
+
+/// What this process has to do with a stream.
+pub(super) struct Shared<K, V> {
+    pub(super) stream: Arc<dyn Stream<K, V>>,
+    /// What this process is known by.
+    pub(super) process: u64,
+    limits: Limits,
+    /// The last write of each key that somebody is about to ask the ticket of.
+    written: Mutex<HashMap<K, (u16, Seq)>>,
+    /// Whether anybody asks.
+    gives_tickets: AtomicBool,
+    places: OnceLock<Box<[Arc<dyn Place>]>>,
+    /// How each shard stood when the steward last looked.
+    pub(super) standings: Mutex<Vec<Standing>>,
+    pub(super) is_stewarded: AtomicBool,
+}
+
+impl<K: Key + Ord, V: Value> Shared<K, V> {
+    pub(super) fn new(stream: Arc<dyn Stream<K, V>>, settings: &Settings, shards: u16) -> Self {
+        let bounds = settings.bounds(shards);
+        let limits = Limits {
+            writes: bounds.operations as u64,
+            bytes: bounds.bytes as u64,
+            age: settings.max_age.map_or(0, |age| micros(age).max(1)),
+        };
+        Self {
+            stream,
+            process: fastrand::u64(1..),
+            limits,
+            written: Mutex::default(),
+            gives_tickets: AtomicBool::new(false),
+            places: OnceLock::new(),
+            standings: Mutex::new(vec![Standing::default(); usize::from(shards)]),
+            is_stewarded: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on somebody asks what can be awaited of each write.
+    pub(super) fn give_tickets(&self) {
+        self.gives_tickets.store(true, Ordering::Release);
+    }
+
+    /// What can be awaited of the last writes of `keys`, once.
+    pub(super) fn ticket(&self, keys: &[K]) -> Option<Ticket> {
+        let places = self.places.get()?;
+        let mut written = self.written.lock();
+        let spots = keys.iter().filter_map(|key| {
+            let (shard, seq) = written.remove(key)?;
+            Some((Arc::clone(places.get(usize::from(shard))?), seq))
+        });
+        Ticket::of(spots.collect())
+    }
+
+    pub(super) fn backlog(&self) -> Backlog {
+        let standings = self.standings.lock();
+        standings.iter().fold(Backlog::default(), |all, standing| Backlog {
+            writes: all.writes + standing.writes as usize,
+            bytes: all.bytes + standing.bytes as usize,
+            oldest: all.oldest.max((standing.writes > 0).then(|| Duration::from_micros(standing.age))),
+        })
+    }
+}
+
+impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
+    /// Tells the stream's tickets where to look.
+    pub(super) fn give_places(&self) {
+        let Some(shared) = &self.0.shared else { return };
+        let place = |shard: &Arc<Shard<K, V>>| {
+            Arc::new(Elsewhere { parts: Arc::downgrade(&self.0), id: shard.id }) as Arc<dyn Place>
+        };
+        _ = shared.places.set(self.0.shards.iter().map(place).collect());
+    }
+
+    /// Has a write wait in the stream; it is accepted when the stream has it.
+    pub(super) async fn append(
+        &self,
+        shared: &Shared<K, V>,
+        change: &Change<K, V>,
+    ) -> Result<(), StoreError> {
+        self.start().map_err(refused)?;
+        let record = shared.stream.encode(change).map_err(refused)?;
+        let shard = self.shard(change.key());
+        let mut patience = None;
+        let mut pause = PAUSES.0;
+        loop {
+            if let Some(why) = shard.ended() {
+                return Err(ended(why));
+            }
+            if let Some(seq) = shared.stream.append(change, &record, shared.limits).await.map_err(refused)? {
+                if shared.gives_tickets.load(Ordering::Acquire) {
+                    shared.written.lock().insert(change.key().clone(), (shard.id.number(), seq));
+                }
+                return Ok(());
+            }
+            if patience.is_none() {
+                self.0.emit(&Event::AtLimit);
+            }
+            let AtLimit::Block(most) = self.0.settings.at_limit else { return Err(full()) };
+            let until = *patience.get_or_insert_with(|| time::from_now(most));
+            // Those that wait, wait for others to join them, and none can.
+            self.hurry(shared, shard).await.map_err(refused)?;
+            if Instant::now() >= until {
+                return Err(full());
+            }
+            rest(&mut pause).await.map_err(refused)?;
+        }
+    }
+
+    /// What waits, or else what the store has.
+    ///
+    /// First what waits: `R: the store has 1 · O: commits 2, and what waits is forgotten · R: nothing waits` would answer 1
+    /// after 2 was answered.
+    pub(super) async fn load_shared(
+        &self,
+        shared: &Shared<K, V>,
+        keys: &[K],
+    ) -> Vec<Result<Option<V>, StoreError>> {
+        let mut answers: Vec<Option<_>> = match self.waiting(shared, keys).await {
+            Ok(waiting) => waiting.into_iter().map(said_by).collect(),
+            Err(error) => return keys.iter().map(|_| Err(StoreError::from(error.clone()))).collect(),
+        };
+        let missing: Vec<usize> = (0..keys.len()).filter(|at| answers[*at].is_none()).collect();
+        if !missing.is_empty() {
+            let wanted: Vec<K> = missing.iter().map(|at| keys[*at].clone()).collect();
+            let stored = self.0.destination.load_many(&wanted).await;
+            if stored.len() != wanted.len() {
+                // Whoever asked sees that it is wrong.
+                return stored;
+            }
+            for (at, stored) in missing.into_iter().zip(stored) {
+                answers[at] = Some(stored);
+            }
+        }
+        answers.into_iter().flatten().collect()
+    }
+
+    /// What waits for `keys`, once an owner has met the server that says so.
+    async fn waiting(&self, shared: &Shared<K, V>, keys: &[K]) -> Result<Vec<Result<Vec<Waiting<K, V>>>>> {
+        let mut pause = PAUSES.0;
+        loop {
+            let waiting = shared.stream.waiting(keys).await;
+            if !waiting.iter().any(|waiting| matches!(waiting, Ok(None))) {
+                return Ok(waiting
+                    .into_iter()
+                    .map(|waiting| waiting.map(Option::unwrap_or_default))
+                    .collect());
+            }
+            self.start()?;
+            rest(&mut pause).await?;
+        }
+    }
+
+    /// Resolves when all that waits now is in the store or put aside.
+    pub(super) async fn flush_shared(&self, shared: &Shared<K, V>) -> Result<()> {
+        for shard in &self.0.shards {
+            // Wanted in all of them before any is waited for.
+            self.hurry(shared, shard).await?;
+        }
+        for shard in &self.0.shards {
+            let last = shared.stream.look(shard.id.number(), 0).await?.last;
+            self.left(shared, shard.id, last).await?;
+        }
+        Ok(())
+    }
+
+    /// Resolves when nothing waits for `keys`.
+    pub(super) async fn settle_shared(&self, shared: &Shared<K, V>, keys: &[K]) -> Result<()> {
+        self.start()?;
+        let mut pause = PAUSES.0;
+        loop {
+            let waiting = self.waiting(shared, keys).await?;
+            let mut is_settled = true;
+            for (key, waiting) in keys.iter().zip(waiting) {
+                if !waiting?.is_empty() {
+                    is_settled = false;
+                    self.hurry(shared, self.shard(key)).await?;
+                }
+            }
+            if is_settled {
+                return Ok(());
+            }
+            rest(&mut pause).await?;
+        }
+    }
+
+    /// Has all that waits in a shard written without delay, whoever owns it.
+    async fn hurry(&self, shared: &Shared<K, V>, shard: &Shard<K, V>) -> Result<()> {
+        shared.stream.look(shard.id.number(), Seq::MAX).await?;
+        shard.wake.notify_one();
+        Ok(())
+    }
+
+    /// Resolves when a shard has nothing up to `seq` any more.
+    async fn left(&self, shared: &Shared<K, V>, shard: ShardId, seq: Seq) -> Result<()> {
+        let mut pause = PAUSES.0;
+        while shared.stream.look(shard.number(), 0).await?.floor < seq {
+            self.start()?;
+            if let Some(why) = self.0.shards[usize::from(shard.number())].ended_for_good() {
+                return Err(why);
+            }
+            rest(&mut pause).await?;
+        }
+        Ok(())
+    }
+}
+
+impl<K: Key + Ord, V: Value> Parts<K, V> {
+    /// Asks the stream what is due.
+    pub(super) async fn collect(&self, shard: &Arc<Shard<K, V>>, epoch: u64, offset: Seq) -> Next {
+        let Some(shared) = &self.shared else { return Next::WhenWoken };
+        let delay = self.settings.delay;
+        let collect = Collect { life: 0, epoch, offset, most: self.settings.batch, delay: micros(delay) };
+        let asks = (delay / 2).clamp(ASKS.0, ASKS.1);
+        let collected = match shared.stream.collect(shard.id.number(), collect).await {
+            Ok(collected) => collected,
+            Err(error) => {
+                self.unanswered(shard, StoreError::new(error));
+                return Next::Now;
+            }
+        };
+        match collected {
+            Collected::Superseded => shard.forsake(),
+            Collected::Behind(forgotten) => self.give_up(shard, store_is_behind(offset, forgotten)),
+            Collected::Nothing(met) => {
+                self.note_met(met.lost_its_end, met.moved);
+                return Next::Then(self.now().after(asks));
+            }
+            Collected::Later(met, wait) => {
+                self.note_met(met.lost_its_end, met.moved);
+                return Next::Then(self.now().after(asks.min(Duration::from_micros(wait))));
+            }
+            Collected::Due(met, batch) => {
+                self.note_met(met.lost_its_end, met.moved);
+                let found = batch.into_iter().map(|Given { seq, record, is_doubtful }| {
+                    let change = match is_doubtful {
+                        true => Err(DOUBTFUL.to_owned()),
+                        false => shared.stream.decode(&record),
+                    };
+                    FoundWrite { seq, record, change }
+                });
+                shard.arrive(epoch, found.collect(), self.now());
+            }
+        }
+        Next::Now
+    }
+
+    fn note_met(&self, lost_its_end: bool, moved: u64) {
+        if lost_its_end || moved > 0 {
+            self.emit(&Event::JournalRegressed { moved });
+        }
+    }
+
+    /// Leaves a shard to another process.
+    pub(super) async fn release(&self, shard: &Arc<Shard<K, V>>, epoch: u64) {
+        // If the store does not hear of it, the lease runs out.
+        _ = self.ask(self.destination.release(shard.id, epoch)).await;
+        shard.forsake();
+    }
+}
+
+/// What is said of a key by what waits for it: `None`, ask the store.
+fn said_by<K, V>(waiting: Result<Vec<Waiting<K, V>>>) -> Option<Result<Option<V>, StoreError>> {
+    match waiting {
+        Err(error) => Some(Err(StoreError::from(error))),
+        Ok(mut waiting) => match waiting.pop()?.change {
+            Change::Put(_, value) => Some(Ok(Some(value))),
+            Change::Delete(_) => Some(Ok(None)),
+        },
+    }
+}
+
+async fn rest(pause: &mut Duration) -> Result<()> {
+    let timer = time::timer(time::from_now(*pause)).map_err(|_| super::no_runtime())?;
+    timer.await;
+    *pause = (*pause * 2).min(PAUSES.1);
+    Ok(())
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX).min(1 << 52)
+}
+
+/// A shard that any process may bring to the store.
+struct Elsewhere<K, V> {
+    parts: Weak<Parts<K, V>>,
+    id: ShardId,
+}
+
+#[async_trait]
+impl<K: Key + Ord, V: Value> Place for Elsewhere<K, V> {
+    async fn settled(&self, seq: Seq) -> Result<()> {
+        let behind = WriteBehind(self.parts.upgrade().ok_or_else(closed)?);
+        let Some(shared) = &behind.0.shared else { return Err(closed()) };
+        behind.left(shared, self.id, seq).await?;
+        let letters =
+            behind.0.destination.letters(self.id.journal(), Some((self.id.number(), seq - 1)), 1).await;
+        let letters = letters.transpose().map_err(Error::store)?.unwrap_or_default();
+        match letters.first() {
+            Some(letter) if letter.shard() == self.id && letter.seq() == seq => Err(dead()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn durable(&self, _seq: Seq) -> Result<()> {
+        // A write that is answered is in the stream.
+        Ok(())
+    }
+}
+
+impl<K, V> fmt::Debug for Shared<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,56 @@
+-- What every script of a stream needs. KEYS[1] is what all names of the shard begin with: they are in one slot. The rules
+-- are those of journal/stream.rs; tests hold the two against each other command by command.
+--
+-- Numbers are microseconds: a Lua number holds them exactly until the year 2255.
+local LOG, META, PENDING = KEYS[1] .. 'log', KEYS[1] .. 'meta', KEYS[1] .. 'p:'
+
+local function text(number)
+  return string.format('%.0f', number)
+end
+
+local meta = {}
+do
+  local names = {'last', 'life', 'boundary', 'met', 'met_upto', 'epoch', 'floor', 'wanted', 'bytes'}
+  local values = redis.call('HMGET', META, unpack(names))
+  for index, name in ipairs(names) do
+    meta[name] = values[index]
+  end
+end
+local last, boundary, floor = tonumber(meta.last or 0), tonumber(meta.boundary or 0), tonumber(meta.floor or 0)
+local bytes, epoch, wanted = tonumber(meta.bytes or 0), tonumber(meta.epoch or 0), tonumber(meta.wanted or 0)
+local life, met, met_upto = meta.life, meta.met == '1', tonumber(meta.met_upto or 0)
+
+local function note_life(now_in)
+  if life == now_in then
+    return
+  end
+  boundary = last
+  if met or not life then
+    met_upto = last
+  end
+  life, met = now_in, false
+end
+
+local function next_number(above)
+  last = math.max(now, math.max(last, above, floor) + 1)
+  return last
+end
+
+local function number_of(id)
+  return tonumber(string.match(id, '^%d+'))
+end
+
+local function oldest()
+  local first = redis.call('XRANGE', LOG, '-', '+', 'COUNT', 1)[1]
+  return first and number_of(first[1])
+end
+
+local function add(number, key, record, is_doubtful)
+  redis.call('XADD', LOG, text(number) .. '-0', 'k', key, 'r', record, 'd', is_doubtful and '1' or '0')
+end
+
+local function save()
+  redis.call('HSET', META, 'last', text(last), 'boundary', text(boundary), 'floor', text(floor), 'bytes', text(bytes),
+    'epoch', text(epoch), 'wanted', text(wanted), 'life', life, 'met', met and '1' or '0', 'met_upto',
+    text(met_upto))
+end

@@ -1,0 +1,552 @@
+//! What a journal asks of a server: the scripts of `journal/stream.rs` on the shards of one stream, and whether the server
+//! keeps what it is given.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+use redis::{FromRedisValue, Value as Answer};
+
+use super::Redis;
+use super::fault::Fault;
+use super::keys::{self, BUCKETS, Bucket, Name};
+use super::nodes::Call;
+use super::scripts::Name as Script;
+use crate::change::Seq;
+use crate::codec::CacheKey;
+use crate::error::{Error, ErrorKind, Outcome, Result};
+use crate::stream::{Appended, Collect, Collected, Given, Limits, Met, Standing};
+
+/// What the server must do before a write is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Durability {
+    /// It has synced the write to its disk: `appendonly yes` with `appendfsync always`, or, from Redis 7.2 on, `WAITAOF`.
+    /// Nothing that was answered is lost when the server is killed or loses its power. The default.
+    #[default]
+    Always,
+    /// It syncs to its disk about once a second: `appendonly yes` with `appendfsync everysec`. **When the server is killed,
+    /// writes of up to the last two seconds are lost that have been answered.**
+    EverySecond,
+    /// It has the write in its memory. Whatever ends the server takes all that waits with it.
+    Memory,
+}
+
+/// One stream in a Redis.
+pub(crate) struct StreamServer {
+    redis: Redis,
+    name: Arc<str>,
+    deadline: Duration,
+    durability: Durability,
+    replicas: u8,
+    /// The lives of servers that were found to be fit, and whether they have to be asked to sync.
+    fit: Mutex<HashMap<u32, bool>>,
+}
+
+/// Where the writes of a key are: its shard, and what the key is called there.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    pub(crate) shard: u16,
+    pub(crate) key: String,
+}
+
+impl Place {
+    /// Of so many shards. A key longer than a kibibyte is called by a hash.
+    pub(crate) fn of<K: CacheKey + ?Sized>(key: &K, shards: u16) -> Self {
+        let name = Name::of("", key);
+        Self { shard: u16::from(name.bucket) % shards.max(1), key: name.bare().to_owned() }
+    }
+}
+
+/// Records with their numbers.
+pub(crate) type Numbered = Vec<(Seq, Vec<u8>)>;
+
+/// What is appended, but for what the server knows.
+pub(crate) struct Write<'a> {
+    pub(crate) seen: Seq,
+    pub(crate) replaces: bool,
+    pub(crate) place: &'a Place,
+    pub(crate) record: &'a [u8],
+    pub(crate) limits: Limits,
+}
+
+impl StreamServer {
+    /// The most shards that a stream can have.
+    pub(crate) const MOST_SHARDS: u16 = BUCKETS as u16;
+
+    pub(crate) fn new(redis: Redis, name: &str) -> Self {
+        Self {
+            redis,
+            name: name.into(),
+            deadline: Duration::from_secs(1),
+            durability: Durability::default(),
+            replicas: 0,
+            fit: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn with_deadline(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
+    }
+
+    pub(crate) fn with_durability(self, durability: Durability) -> Self {
+        Self { durability, ..self }
+    }
+
+    pub(crate) fn with_replicas(self, replicas: u8) -> Self {
+        Self { replicas, ..self }
+    }
+
+    /// What is wrong with its settings.
+    pub(crate) fn complaint(&self) -> Option<&'static str> {
+        if !keys::is_namespace(&self.name) {
+            return Some("the name of a stream is 1 to 64 of the characters `a-z A-Z 0-9 _ - .`");
+        }
+        self.deadline.is_zero().then_some("`deadline` is zero: nothing could ever be appended")
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What it is known by in the store. The same in every process, with no server being asked.
+    pub(crate) fn id(&self) -> [u8; 16] {
+        keys::fnv_1a(format!("larder stream {}", self.name).as_bytes()).to_be_bytes()
+    }
+
+    /// Whether the server of every shard keeps what it is given.
+    pub(crate) async fn check(&self, shards: u16) -> Result<()> {
+        for shard in 0..shards {
+            let call = self.call(shard).await.map_err(before_it)?;
+            self.is_fit(call).await?;
+        }
+        Ok(())
+    }
+
+    /// Appends a write; with the life of the server that has it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Journal`], with what is known of the outcome.
+    pub(crate) async fn append(&self, write: Write<'_>) -> Result<(Appended, u32)> {
+        let shard = write.place.shard;
+        let call = self.call(shard).await.map_err(before_it)?;
+        let (call, must_sync) = self.is_fit(call).await?;
+        let arguments = |life: u32| {
+            let Limits { writes, bytes, age } = write.limits;
+            let replaces = if write.replaces { "1" } else { "0" };
+            vec![
+                life.to_string().into_bytes(),
+                write.seen.to_string().into_bytes(),
+                replaces.into(),
+                write.place.key.clone().into_bytes(),
+                write.record.to_vec(),
+                writes.to_string().into_bytes(),
+                bytes.to_string().into_bytes(),
+                age.to_string().into_bytes(),
+            ]
+        };
+        let (mut call, answer) = self.run(call, shard, Script::Append, arguments).await.map_err(while_it)?;
+        let (appended, life) =
+            (read_appended(&answer).ok_or(Fault::Odd).map_err(while_it)?, call.server().life);
+        if matches!(appended, Appended::At { .. }) {
+            self.wait(&mut call, must_sync).await?;
+        }
+        Ok((appended, life))
+    }
+
+    /// What `collect` asks, of the server as it is now.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Journal`].
+    pub(crate) async fn collect(&self, shard: u16, collect: Collect) -> Result<(Collected, u32)> {
+        let call = self.call(shard).await.map_err(before_it)?;
+        let arguments = |life: u32| {
+            let Collect { epoch, offset, most, delay, .. } = collect;
+            [u64::from(life), epoch, offset, most as u64, delay]
+                .map(|number| number.to_string().into_bytes())
+                .into()
+        };
+        let (call, answer) = self.run(call, shard, Script::Collect, arguments).await.map_err(while_it)?;
+        let collected = read_collected(answer).ok_or(Fault::Odd).map_err(while_it)?;
+        Ok((collected, call.server().life))
+    }
+
+    /// How a shard stands.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Journal`].
+    pub(crate) async fn look(&self, shard: u16, want: Seq) -> Result<Standing> {
+        let call = self.call(shard).await.map_err(before_it)?;
+        // As far as a number of Lua is exact.
+        let want = want.min(1 << 53).to_string().into_bytes();
+        let (_, answer) =
+            self.run(call, shard, Script::Look, |_| vec![want.clone()]).await.map_err(while_it)?;
+        let (last, floor, writes, bytes, age) =
+            redis::from_redis_value(answer).map_err(|_| while_it(Fault::Odd))?;
+        Ok(Standing { last, floor, writes, bytes, age })
+    }
+
+    /// What waits for each of `places`: numbers and records, in their order. `None` where the server may know less than the
+    /// store, until an owner has met it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Journal`], for those that it could not be found out of.
+    pub(crate) async fn pending(&self, places: &[Place]) -> Vec<Result<Option<Numbered>>> {
+        join_all(places.iter().map(|place| async { self.pending_of(place).await.map_err(while_it) })).await
+    }
+
+    async fn pending_of(&self, place: &Place) -> Result<Option<Numbered>, Fault> {
+        let arguments = |life: u32| vec![life.to_string().into_bytes(), place.key.clone().into_bytes()];
+        let mut patience = self.redis.0.patience();
+        loop {
+            let call = self.call(place.shard).await?;
+            match self.run(call, place.shard, Script::Read, arguments).await {
+                // It changes nothing, and can be asked again on another connection.
+                Err(Fault::Lost) if patience > 0 => patience -= 1,
+                answer => return read_waiting(&answer?.1).ok_or(Fault::Odd),
+            }
+        }
+    }
+
+    /// Says that process `id` is there for `lease` from now on, or not any more if that is zero: how many are, and the place
+    /// of this one among them, from 1.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Journal`].
+    pub(crate) async fn beat(&self, id: u64, lease: Duration) -> Result<(usize, usize)> {
+        let call = self.call(0).await.map_err(before_it)?;
+        let lease = u64::try_from(lease.as_micros()).unwrap_or(u64::MAX).min(1 << 52);
+        let arguments = |_| vec![format!("{id:016x}").into_bytes(), lease.to_string().into_bytes()];
+        let (_, answer) = self.run(call, 0, Script::Beat, arguments).await.map_err(while_it)?;
+        redis::from_redis_value(answer).map_err(|_| while_it(Fault::Odd))
+    }
+
+    async fn call(&self, shard: u16) -> Result<Call, Fault> {
+        self.redis.0.call_within(bucket(shard), self.deadline).await
+    }
+
+    async fn run(
+        &self,
+        mut call: Call,
+        shard: u16,
+        script: Script,
+        arguments: impl Fn(u32) -> Vec<Vec<u8>>,
+    ) -> Result<(Call, Answer), Fault> {
+        let prefix = self.prefix(shard);
+        loop {
+            let arguments = arguments(call.server().life);
+            let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
+            match call.run(script, prefix.as_bytes(), &arguments).await {
+                Err(Fault::Elsewhere(to)) => {
+                    call = self.redis.0.follow(&call, Some(bucket(shard)), &to).await?;
+                }
+                answer => return Ok((call, answer?)),
+            }
+        }
+    }
+
+    /// What all names of a shard begin with: in braces its number, so that they are in one slot.
+    fn prefix(&self, shard: u16) -> String {
+        format!("{}:journal:{{{}}}:", self.name, keys::bucket_name(bucket(shard)))
+    }
+
+    /// Waits until enough servers have, in whatever way was asked for, what was sent on this connection.
+    async fn wait(&self, call: &mut Call, must_sync: bool) -> Result<()> {
+        let patience = u64::try_from(self.deadline.as_millis()).unwrap_or(u64::MAX).max(1);
+        let enough = match (must_sync, self.replicas) {
+            (false, 0) => return Ok(()),
+            (false, replicas) => {
+                let mut wait = redis::cmd("WAIT");
+                wait.arg(replicas).arg(patience);
+                call.ask::<u64>(&wait).await.map(|have| have >= u64::from(replicas))
+            }
+            (true, replicas) => {
+                let mut wait = redis::cmd("WAITAOF");
+                wait.arg(1).arg(replicas).arg(patience);
+                let have = call.ask::<(u64, u64)>(&wait).await;
+                have.map(|(here, there)| here >= 1 && there >= u64::from(replicas))
+            }
+        };
+        match enough.map_err(while_it)? {
+            true => Ok(()),
+            false => Err(Error::new(
+                ErrorKind::Journal,
+                "Redis has the write, and did not get it to as many disks or replicas as it should within the deadline",
+            )
+            .with_outcome(Outcome::Unknown)),
+        }
+    }
+
+    /// Asks a server that is new, or in a new life, how it keeps what it is given; whether it has to be told to sync.
+    async fn is_fit(&self, mut call: Call) -> Result<(Call, bool)> {
+        let life = call.server().life;
+        let known = self.fit.lock().get(&life).copied();
+        if let Some(must_sync) = known {
+            return Ok((call, must_sync));
+        }
+        let keeping = Keeping::ask(&mut call).await.map_err(before_it)?;
+        let must_sync = keeping.judge(self.durability).map_err(|why| {
+            Error::new(ErrorKind::Journal, format!("this Redis cannot hold the journal: {why}"))
+                .with_outcome(Outcome::NotApplied)
+        })?;
+        self.fit.lock().insert(life, must_sync);
+        Ok((call, must_sync))
+    }
+}
+
+/// The name says nothing that is secret, and the connection is nobody's business.
+impl fmt::Debug for StreamServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamServer").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// A shard is in the bucket of its number.
+fn bucket(shard: u16) -> Bucket {
+    (shard % StreamServer::MOST_SHARDS) as Bucket
+}
+
+/// How a server keeps what it is given, as far as it says so.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Keeping {
+    version: (u32, u32),
+    append_only: bool,
+    /// `always`, `everysec` or `no`; `None` where nobody may ask.
+    fsync: Option<String>,
+    pauses_on_rewrite: bool,
+    eviction: String,
+}
+
+impl Keeping {
+    async fn ask(call: &mut Call) -> Result<Self, Fault> {
+        let mut about = String::new();
+        for section in ["server", "persistence", "memory"] {
+            let mut info = redis::cmd("INFO");
+            info.arg(section);
+            about.push_str(&call.ask::<String>(&info).await?);
+            about.push('\n');
+        }
+        let mut keeping = Self::read(&about).ok_or(Fault::Odd)?;
+        keeping.fsync = configured(call, "appendfsync").await?;
+        let pauses = configured(call, "no-appendfsync-on-rewrite").await?;
+        keeping.pauses_on_rewrite = pauses.is_some_and(|pauses| pauses == "yes");
+        Ok(keeping)
+    }
+
+    fn read(about: &str) -> Option<Self> {
+        let value = |name: &str| about.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        let mut numbers = value("redis_version")?.split('.').map_while(|number| number.trim().parse().ok());
+        Some(Self {
+            version: (numbers.next()?, numbers.next().unwrap_or(0)),
+            append_only: value("aof_enabled").is_some_and(|is| is.trim() == "1"),
+            eviction: value("maxmemory_policy").unwrap_or("noeviction").trim().to_owned(),
+            ..Self::default()
+        })
+    }
+
+    /// Whether it has to be told to sync; or why it will not do.
+    fn judge(&self, wanted: Durability) -> Result<bool, String> {
+        if self.eviction.starts_with("allkeys") {
+            return Err(format!(
+                "its `maxmemory-policy` is `{}`, which drops what waits when memory is short: give the journal a server of \
+                 its own, with `noeviction`",
+                self.eviction
+            ));
+        }
+        if wanted != Durability::Memory && !self.append_only {
+            return Err("it has no append-only file: set `appendonly yes`, or say `durability(Durability::Memory)`, which \
+                        loses what waits whenever the server ends"
+                .to_owned());
+        }
+        let can_be_told = self.version >= (7, 2);
+        match (wanted, self.fsync.as_deref()) {
+            (Durability::Memory, _) => Ok(false),
+            (Durability::Always, Some("always")) if !self.pauses_on_rewrite => Ok(false),
+            (Durability::Always, _) if can_be_told => Ok(true),
+            (Durability::Always, Some("always")) => Err(
+                "its `no-appendfsync-on-rewrite` is `yes`: while it rewrites its file it does not sync; set it to `no`"
+                    .to_owned(),
+            ),
+            (Durability::Always, Some(fsync)) => Err(format!(
+                "its `appendfsync` is `{fsync}`, which loses writes that have been answered: set it to `always`, or say \
+                 `durability(Durability::EverySecond)`"
+            )),
+            (Durability::EverySecond, Some("no")) => {
+                Err("its `appendfsync` is `no`: nobody says when it syncs; set it to `everysec` or `always`".to_owned())
+            }
+            (Durability::EverySecond, Some(_)) => Ok(false),
+            (_, None) => Err(
+                "it does not say how it syncs: let its user run `CONFIG GET` (in an ACL: `+config|get`)".to_owned(),
+            ),
+        }
+    }
+}
+
+/// A setting of the server; `None` where nobody may ask, or it has none of that name.
+async fn configured(call: &mut Call, name: &str) -> Result<Option<String>, Fault> {
+    let mut question = redis::cmd("CONFIG");
+    question.arg("GET").arg(name);
+    match call.ask::<HashMap<String, String>>(&question).await {
+        Ok(mut found) => Ok(found.remove(name)),
+        Err(Fault::Refused(_) | Fault::Odd) => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Nothing has been sent.
+fn before_it(fault: Fault) -> Error {
+    failed(fault, Outcome::NotApplied)
+}
+
+/// The server may have done it.
+fn while_it(fault: Fault) -> Error {
+    let outcome = match &fault {
+        Fault::Late | Fault::Lost | Fault::Odd | Fault::Elsewhere(_) => Outcome::Unknown,
+        // Said before a script begins; of any other error nobody knows how far it had come.
+        Fault::Refused(code)
+            if !["OOM", "MISCONF", "NOPERM", "NOREPLICAS", "READONLY"].contains(&code.as_str()) =>
+        {
+            Outcome::Unknown
+        }
+        _ => Outcome::NotApplied,
+    };
+    failed(fault, outcome)
+}
+
+fn failed(fault: Fault, outcome: Outcome) -> Error {
+    let is_passing = !matches!(fault, Fault::Unfit(_) | Fault::NoRuntime);
+    let failed = Error::new(ErrorKind::Journal, "the journal in Redis failed").with_source(fault);
+    let failed = failed.with_outcome(outcome);
+    if is_passing { failed.that_passes() } else { failed }
+}
+
+fn read_appended(answer: &Answer) -> Option<Appended> {
+    let Answer::Array(parts) = answer else { return None };
+    match (word(parts.first()?)?, &parts[1..]) {
+        ("at", [seq, boundary, writes]) => {
+            Some(Appended::At { seq: number(seq)?, boundary: number(boundary)?, writes: number(writes)? })
+        }
+        ("full", []) => Some(Appended::Full),
+        _ => None,
+    }
+}
+
+fn read_collected(answer: Answer) -> Option<Collected> {
+    let Answer::Array(parts) = answer else { return None };
+    match (word(parts.first()?)?, &parts[1..]) {
+        ("superseded", []) => Some(Collected::Superseded),
+        ("behind", [floor]) => Some(Collected::Behind(number(floor)?)),
+        ("nothing", [met]) => Some(Collected::Nothing(read_met(met)?)),
+        ("later", [met, wait]) => Some(Collected::Later(read_met(met)?, number(wait)?)),
+        ("due", [met, Answer::Array(batch)]) => {
+            let entries = batch.chunks(3).map(|entry| match entry {
+                [seq, Answer::BulkString(record), doubt] => Some(Given {
+                    seq: number(seq)?,
+                    record: record.clone(),
+                    is_doubtful: number::<u8>(doubt)? == 1,
+                }),
+                _ => None,
+            });
+            Some(Collected::Due(read_met(met)?, entries.collect::<Option<_>>()?))
+        }
+        _ => None,
+    }
+}
+
+fn read_waiting(answer: &Answer) -> Option<Option<Numbered>> {
+    let Answer::Array(parts) = answer else { return None };
+    match (word(parts.first()?)?, &parts[1..]) {
+        ("unmet", []) => Some(None),
+        ("met", [waiting]) => {
+            let waiting: HashMap<String, Vec<u8>> = redis::from_redis_value(waiting.clone()).ok()?;
+            let numbered = waiting.into_iter().map(|(seq, record)| Some((seq.parse().ok()?, record)));
+            let mut numbered: Numbered = numbered.collect::<Option<_>>()?;
+            numbered.sort_unstable_by_key(|(seq, _)| *seq);
+            Some(Some(numbered))
+        }
+        _ => None,
+    }
+}
+
+fn read_met(answer: &Answer) -> Option<Met> {
+    let Answer::Array(parts) = answer else { return None };
+    let [lost, moved, boundary] = &parts[..] else { return None };
+    Some(Met { lost_its_end: number::<u64>(lost)? == 1, moved: number(moved)?, boundary: number(boundary)? })
+}
+
+fn word(answer: &Answer) -> Option<&str> {
+    match answer {
+        Answer::BulkString(bytes) => std::str::from_utf8(bytes).ok(),
+        Answer::SimpleString(text) => Some(text),
+        _ => None,
+    }
+}
+
+fn number<N: FromRedisValue>(answer: &Answer) -> Option<N> {
+    redis::from_redis_value(answer.clone()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keeping(fsync: Option<&str>) -> Keeping {
+        Keeping {
+            version: (7, 0),
+            append_only: true,
+            fsync: fsync.map(str::to_owned),
+            pauses_on_rewrite: false,
+            eviction: "noeviction".to_owned(),
+        }
+    }
+
+    #[test]
+    fn what_a_server_says_of_itself_is_read() {
+        let about = "# Server\r\nredis_version:7.0.15\r\n\n# Persistence\r\naof_enabled:1\r\n\nmaxmemory_policy:allkeys-lru\r\n";
+        let read = Keeping::read(about).expect("it says its version");
+        assert_eq!((read.version, read.append_only, read.eviction.as_str()), ((7, 0), true, "allkeys-lru"));
+    }
+
+    #[test]
+    fn a_durability_that_the_server_does_not_have_is_refused() {
+        assert_eq!(keeping(Some("always")).judge(Durability::Always), Ok(false));
+        assert!(keeping(Some("everysec")).judge(Durability::Always).unwrap_err().contains("appendfsync"));
+        assert_eq!(keeping(Some("everysec")).judge(Durability::EverySecond), Ok(false));
+        assert!(keeping(Some("no")).judge(Durability::EverySecond).is_err());
+        assert!(keeping(None).judge(Durability::Always).unwrap_err().contains("CONFIG GET"));
+        let no_file = Keeping { append_only: false, ..keeping(Some("always")) };
+        assert!(no_file.judge(Durability::Always).unwrap_err().contains("appendonly"));
+        assert!(no_file.judge(Durability::EverySecond).is_err());
+        assert_eq!(no_file.judge(Durability::Memory), Ok(false));
+        let pauses = Keeping { pauses_on_rewrite: true, ..keeping(Some("always")) };
+        assert!(pauses.judge(Durability::Always).is_err());
+        let evicts = Keeping { eviction: "allkeys-lru".to_owned(), ..keeping(Some("always")) };
+        assert!(evicts.judge(Durability::Memory).unwrap_err().contains("noeviction"));
+    }
+
+    #[test]
+    fn a_server_that_can_be_told_to_sync_is() {
+        let newer = |fsync| Keeping { version: (7, 2), ..keeping(fsync) };
+        assert_eq!(newer(Some("everysec")).judge(Durability::Always), Ok(true));
+        assert_eq!(newer(None).judge(Durability::Always), Ok(true));
+        assert_eq!(newer(Some("always")).judge(Durability::Always), Ok(false));
+    }
+
+    #[test]
+    fn keys_are_spread_over_the_shards_and_stay_apart() {
+        let places: Vec<_> = (0..1_000_u64).map(|key| Place::of(&key, 8)).collect();
+        for shard in 0..8 {
+            assert!(places.iter().filter(|place| place.shard == shard).count() > 50);
+        }
+        assert_eq!(Place::of(&42_u64, 8), Place { shard: 2, key: "42".to_owned() });
+        assert!(Place::of("k".repeat(2_000).as_str(), 8).key.starts_with('#'));
+    }
+}
