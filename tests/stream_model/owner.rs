@@ -7,7 +7,7 @@ use larder::Timestamp;
 use larder::store::write_behind::flusher::{Batch, Failure, Flusher, Order, Rules};
 
 use crate::row::{Lack, Row};
-use crate::server::Given;
+use crate::server::{Given, Operation};
 use crate::world::{Steps, Who, World};
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -15,18 +15,18 @@ pub(crate) struct Owner {
     epoch: u64,
     /// In which life of the server it has claimed the shard.
     life: u32,
-    flusher: Flusher<u8>,
+    flusher: Flusher<Operation>,
     flight: Flight,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 enum Flight {
     Nothing,
-    Sent(Batch<u8>),
+    Sent(Batch<Operation>),
     /// The database has answered whether it took it, and the owner has not heard it yet.
-    Answered(Batch<u8>, bool),
+    Answered(Batch<Operation>, bool),
     /// Without an owner: it is done, and the server does not know.
-    Done(Batch<u8>),
+    Done(Batch<Operation>),
 }
 
 fn at_once() -> Rules {
@@ -179,14 +179,14 @@ fn send(world: &mut World, number: usize) -> &'static str {
     "sends a batch"
 }
 
-fn commit(row: &Row, world: &mut World, number: usize, batch: &Batch<u8>) -> &'static str {
+fn commit(row: &Row, world: &mut World, number: usize, batch: &Batch<Operation>) -> &'static str {
     let epoch = alive(world, number).epoch;
     let taken = world.database.commit(row, epoch, batch);
     alive(world, number).flight = Flight::Answered(batch.clone(), taken);
     if taken { "has its batch committed" } else { "has its batch refused" }
 }
 
-fn hear(row: &Row, world: &mut World, number: usize, batch: &Batch<u8>, taken: bool) {
+fn hear(row: &Row, world: &mut World, number: usize, batch: &Batch<Operation>, taken: bool) {
     if !taken {
         world.owners[number] = None; // somebody else has it now
         return;
@@ -197,7 +197,7 @@ fn hear(row: &Row, world: &mut World, number: usize, batch: &Batch<u8>, taken: b
 }
 
 /// An owner who never heard what became of its batch asks the row, where there is one to ask.
-fn lose(row: &Row, world: &mut World, number: usize, batch: &Batch<u8>) {
+fn lose(row: &Row, world: &mut World, number: usize, batch: &Batch<Operation>) {
     world.left.losses -= 1;
     let is_guarded = !row.lacks(Lack::EpochInTheStore) && !row.lacks(Lack::Owner);
     if is_guarded && world.database.epoch != alive(world, number).epoch {

@@ -1,7 +1,7 @@
-//! The server of the journal: `larder::journal::stream::StreamShard`, the copy that would take over from it, and its clock.
+//! The server of the journal: `larder::stream::StreamShard`, the copy that would take over from it, and its clock.
 
-use larder::journal::stream::{Append, Appended, Collect, Collected, Entry, Limits, Met, StreamShard};
 use larder::store::Seq;
+use larder::stream::{self, Append, Appended, Collect, Collected, Entry, Limits, Met, StreamShard};
 
 use crate::row::{Clock, Lack, Row};
 
@@ -28,7 +28,15 @@ pub(crate) enum Given {
     Superseded,
     Behind,
     Nothing(Met),
-    Due(Met, Vec<(Seq, u8)>),
+    Due(Met, Vec<(Seq, Operation)>),
+}
+
+/// What an owner is given of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Operation {
+    pub(crate) write: u8,
+    /// It is put aside.
+    pub(crate) is_doubtful: bool,
 }
 
 impl Server {
@@ -48,7 +56,7 @@ impl Server {
     }
 
     pub(crate) fn append(&mut self, row: &Row, write: u8) {
-        let entry = Entry { key: KEY.to_vec(), record: vec![write] };
+        let entry = Entry { key: KEY.to_vec(), record: vec![write], is_doubtful: false };
         let append = Append { life: self.life, seen: 0, replaces: true, entry, limits: Limits::default() };
         let now = self.now(row);
         self.forget_the_fail_over(row, None);
@@ -78,20 +86,27 @@ impl Server {
             Collected::Later(..) => unreachable!("there is no delay"),
             Collected::Due(met, batch) => {
                 if row.lacks(Lack::OverlayUntilTheCommit) {
-                    batch.iter().for_each(|(seq, _)| self.drop_from_overlay(*seq));
+                    batch.iter().for_each(|given| self.drop_from_overlay(given.seq));
                 }
-                Given::Due(met, batch.into_iter().map(|(seq, record)| (seq, record[0])).collect())
+                let operation = |given: &stream::Given| Operation {
+                    write: given.record[0],
+                    is_doubtful: given.is_doubtful,
+                };
+                Given::Due(met, batch.iter().map(|given| (given.seq, operation(given))).collect())
             }
         }
     }
 
-    /// What waits, in its order, and up to which number; `None`: the server is one that no owner has met.
+    /// What waits, in its order; `None`: an owner has to meet the server first.
     pub(crate) fn read(&self, row: &Row) -> Option<Vec<(Seq, u8)>> {
-        let (is_known, is_met) = (self.shard.life == Some(self.life), self.shard.handed == Some(self.life));
-        let boundary = if is_known { self.shard.boundary } else { self.shard.last };
-        let is_certain = is_known && is_met || self.shard.read(KEY).iter().all(|(seq, _)| *seq > boundary);
-        (is_certain || row.lacks(Lack::ReadersWait))
-            .then(|| self.shard.read(KEY).into_iter().map(|(seq, record)| (seq, record[0])).collect())
+        let life = if row.lacks(Lack::ReadersWait) { self.shard.life.unwrap_or(0) } else { self.life };
+        let shard = StreamShard { met: self.shard.met || row.lacks(Lack::ReadersWait), ..self.shard.clone() };
+        Some(shard.read(life, KEY)?.into_iter().map(|(seq, record)| (seq, record[0])).collect())
+    }
+
+    /// Whether it has a write, and does not know whether the store has it.
+    pub(crate) fn doubts(&self, write: u8) -> bool {
+        self.shard.entries.values().any(|entry| entry.is_doubtful && entry.record[0] == write)
     }
 
     /// Which writes it has, in their order.
@@ -112,10 +127,13 @@ impl Server {
     }
 
     /// Without an owner: what was given to nobody yet.
-    pub(crate) fn give(&mut self, to: usize) -> Vec<(Seq, u8)> {
+    pub(crate) fn give(&mut self, to: usize) -> Vec<(Seq, Operation)> {
         let is_free = |seq: &Seq| !self.given.iter().any(|(given, _)| given == seq);
         let free = self.shard.entries.iter().filter(|(seq, _)| is_free(seq));
-        let batch: Vec<_> = free.take(MOST).map(|(seq, entry)| (*seq, entry.record[0])).collect();
+        let batch: Vec<_> = free
+            .take(MOST)
+            .map(|(seq, entry)| (*seq, Operation { write: entry.record[0], is_doubtful: false }))
+            .collect();
         self.given.extend(batch.iter().map(|(seq, _)| (*seq, to)));
         batch
     }
@@ -148,7 +166,7 @@ impl Server {
     fn forget_the_fail_over(&mut self, row: &Row, epoch: Option<u64>) {
         if row.lacks(Lack::HandOver) {
             self.shard.life = Some(self.life);
-            self.shard.handed = self.shard.life;
+            self.shard.met = true;
             self.shard.epoch = self.shard.epoch.max(epoch.unwrap_or(0));
         }
     }

@@ -9,7 +9,7 @@ use crate::database::Database;
 use crate::owner::{self, Owner};
 use crate::reader::{self, Reader};
 use crate::row::{Lack, Misfortunes, Row};
-use crate::server::{Given, Server};
+use crate::server::{Given, Operation, Server};
 use crate::slot;
 use crate::writer::{self, Writer};
 
@@ -22,7 +22,7 @@ pub(crate) struct World {
     pub(crate) database: Database,
     pub(crate) owners: [Option<Owner>; 2],
     /// Transactions of owners who died: they may still come to an end.
-    pub(crate) orphans: Vec<(u64, Batch<u8>)>,
+    pub(crate) orphans: Vec<(u64, Batch<Operation>)>,
     pub(crate) slot: slot::Key,
     pub(crate) readers: [Reader; 2],
     pub(crate) writers: [Writer; ACTORS],
@@ -130,9 +130,16 @@ impl Model for Row {
         if !done.is_sorted_by(|one, next| one < next) {
             return Err(format!("the database has done {done:?}"));
         }
-        let is_passed_over = |write: &u8| !done.contains(write) && !world.is_lost(*write);
+        let is_passed_over =
+            |write: &u8| !done.contains(write) && !world.is_lost(*write) && !world.is_put_aside(*write);
         if let Some(write) = (1..world.database.value()).find(is_passed_over) {
             return Err(format!("the database has done {done:?}, and {write} was not lost"));
+        }
+        let is_put_aside = |write: &u8| !done.contains(write) && world.is_put_aside(*write);
+        if let Some(write) =
+            (1..=world.told.appended).find(is_put_aside).filter(|_| self.misfortunes.fail_overs < 2)
+        {
+            return Err(format!("{write} is put aside and is not done"));
         }
         if world.is_alarmed {
             return Err("an owner hears that the store has lost something".to_owned());
@@ -151,13 +158,20 @@ impl Model for Row {
 }
 
 impl World {
-    /// Whether `value` is older than one of the writes `expects`. What was lost with a server is not missed.
+    /// Whether `value` is older than one of the writes `expects`. What was lost with a server or is put aside is not missed.
     pub(crate) fn is_older(&self, value: u8, expects: u8) -> bool {
-        (value + 1..=self.told.appended).any(|write| expects & 1 << write != 0 && !self.is_lost(write))
+        let is_missed = |write: u8| {
+            !self.is_lost(write) && (!self.is_put_aside(write) || self.database.done.contains(&write))
+        };
+        (value + 1..=self.told.appended).any(|write| expects & 1 << write != 0 && is_missed(write))
     }
 
     fn is_lost(&self, write: u8) -> bool {
         self.told.lost & 1 << write != 0
+    }
+
+    fn is_put_aside(&self, write: u8) -> bool {
+        self.database.letters & 1 << write != 0 || self.server.doubts(write)
     }
 
     fn failed_over(&self) -> Self {
@@ -181,6 +195,7 @@ impl World {
             .entries
             .iter()
             .next_back()
+            .filter(|(_, entry)| !entry.is_doubtful)
             .map(|(seq, entry)| (*seq, entry.record.clone()))
             .into_iter()
             .collect();
@@ -189,14 +204,13 @@ impl World {
 
     /// If there is one owner from now on, and nothing else happens, all that was not lost gets done, and nothing is left of it.
     fn check_the_end(&self, row: &Row) -> Result<(), String> {
-        let (mut server, mut done, mut offset) =
-            (self.server.clone(), self.database.done.clone(), self.database.offset);
-        let epoch = self.database.epoch + 1;
+        let (mut server, mut database) = (self.server.clone(), self.database.clone());
+        database.epoch += 1;
         loop {
-            match server.collect(row, epoch, offset) {
+            match server.collect(row, database.epoch, database.offset) {
                 Given::Due(_, batch) => {
-                    offset = batch.last().map_or(offset, |(seq, _)| *seq);
-                    done.extend(batch.iter().map(|(_, write)| write));
+                    database.offset = batch.last().map_or(database.offset, |(seq, _)| *seq);
+                    batch.into_iter().for_each(|(_, operation)| database.take(operation));
                 }
                 Given::Nothing(_) => break,
                 Given::Superseded | Given::Behind => {
@@ -204,8 +218,10 @@ impl World {
                 }
             }
         }
-        let missing = (1..=self.told.appended).find(|write| !self.is_lost(*write) && !done.contains(write));
-        if let Some(write) = missing {
+        let Database { done, letters, .. } = database;
+        let is_missing =
+            |write: &u8| !self.is_lost(*write) && !done.contains(write) && letters & 1 << write == 0;
+        if let Some(write) = (1..=self.told.appended).find(is_missing) {
             return Err(format!("{write} will never be done: in the end it is {done:?}"));
         }
         if !done.is_sorted_by(|one, next| one < next) {
