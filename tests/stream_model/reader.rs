@@ -2,6 +2,7 @@
 
 use larder::tier::slot::{Command, Reply, Token};
 
+use crate::counting::Counting;
 use crate::row::{Lack, Row};
 use crate::slot::{self, FOREVER, LEASE};
 use crate::world::{Steps, Who, World};
@@ -16,7 +17,7 @@ pub(crate) struct Reader {
 }
 
 /// How far its read is; `expects` are the writes that were acknowledged when it began.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 enum At {
     #[default]
     Rest,
@@ -31,6 +32,7 @@ enum At {
         has_lease: bool,
     },
     Fill(u8),
+    Count(Counting),
 }
 
 fn token(number: usize) -> Token {
@@ -40,16 +42,36 @@ fn token(number: usize) -> Token {
 
 /// What can happen to reader `number` next.
 pub(crate) fn steps(row: &Row, world: &World, number: usize, steps: &mut Steps) {
-    let act: fn(&Row, &mut World, usize) -> &'static str = match world.readers[number].at {
+    let act: fn(&Row, &mut World, usize) -> &'static str = match &world.readers[number].at {
         At::Rest if world.readers[number].left == 0 => return,
+        At::Rest if row.is_counted => begin_to_count,
         At::Rest => begin,
         At::Overlay { .. } => ask_the_overlay,
         At::Store { .. } => ask_the_store,
         At::Fill(_) => fill,
+        At::Count(_) => count,
     };
     let mut next = world.clone();
     let did = act(row, &mut next, number);
     steps.add(Who::Reader(number), did, next);
+}
+
+fn begin_to_count(_: &Row, world: &mut World, number: usize) -> &'static str {
+    let counting = Counting::begin(world.told.acknowledged);
+    let reader = &mut world.readers[number];
+    reader.left -= 1;
+    reader.at = At::Count(counting);
+    "begins to count"
+}
+
+fn count(row: &Row, world: &mut World, number: usize) -> &'static str {
+    let At::Count(mut counting) = world.readers[number].at.clone() else { unreachable!("it counts") };
+    let did = counting.go_on(row, world);
+    let is_right = counting.is_right(row, world);
+    let reader = &mut world.readers[number];
+    reader.is_misled |= is_right == Some(false);
+    reader.at = if is_right.is_some() { At::Rest } else { At::Count(counting) };
+    did
 }
 
 fn begin(row: &Row, world: &mut World, number: usize) -> &'static str {

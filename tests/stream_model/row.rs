@@ -21,6 +21,12 @@ pub(crate) enum Lack {
     HandOver,
     /// An owner goes on with another server as with the one before.
     ClaimPerLife,
+    /// Who counts asks the store first and the overlay afterwards.
+    OverlayBeforeTheCount,
+    /// Who counts asks for the value and for the offset, one after the other.
+    OneSnapshot,
+    /// Who counts adds all that waits.
+    CountAboveTheOffset,
     /// Readers do not ask whether the server has been met.
     ReadersWait,
     /// The owner asks for more while it has some.
@@ -42,7 +48,10 @@ pub(crate) enum Clock {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Act {
     Hold,
+    /// What replaces all before it.
     Append,
+    /// What is added to what is there.
+    Add,
     Release,
     Publish,
     Drop,
@@ -55,6 +64,7 @@ pub(crate) const RELEASED: Script = &[Act::Hold, Act::Append, Act::Release];
 pub(crate) const DROPPED: Script = &[Act::Append, Act::Drop];
 /// Nobody reads.
 pub(crate) const APPENDED: Script = &[Act::Append];
+pub(crate) const ADDED: Script = &[Act::Add];
 
 /// How often what may go wrong does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -75,6 +85,8 @@ pub(crate) struct Row {
     pub(crate) writers: &'static [Script],
     /// How many reads each reader does.
     pub(crate) reads: &'static [u8],
+    /// Whether they count: they put the value together themselves, and leave no copy.
+    pub(crate) is_counted: bool,
     pub(crate) misfortunes: Misfortunes,
     pub(crate) clock: Clock,
     pub(crate) lack: Option<Lack>,

@@ -5,6 +5,7 @@ use std::fmt;
 use larder::store::write_behind::flusher::Batch;
 use larder::testing::Model;
 
+use crate::counting;
 use crate::database::Database;
 use crate::owner::{self, Owner};
 use crate::reader::{self, Reader};
@@ -37,10 +38,18 @@ pub(crate) struct World {
 pub(crate) struct Told {
     /// How many writes were appended.
     pub(crate) appended: u8,
+    /// Which of them replace what was before them.
+    pub(crate) replacing: u8,
     /// Which of them their writers were told of.
     pub(crate) acknowledged: u8,
     /// Which of them a server had that was replaced, while neither the one after it nor the database had them.
     pub(crate) lost: u8,
+}
+
+impl Told {
+    pub(crate) fn replaces(&self, write: u8) -> bool {
+        self.replacing & 1 << write != 0
+    }
 }
 
 /// Who did what.
@@ -141,11 +150,13 @@ impl Model for Row {
         {
             return Err(format!("{write} is put aside and is not done"));
         }
-        if world.is_alarmed {
+        if world.is_alarmed && !self.lacks(Lack::EpochInTheStore) {
             return Err("an owner hears that the store has lost something".to_owned());
         }
         if world.readers.iter().any(|reader| reader.is_misled) {
-            return Err("a reader gets what is older than an acknowledged write".to_owned());
+            let what =
+                if self.is_counted { "what is no total" } else { "what is older than an acknowledged write" };
+            return Err(format!("a reader gets {what}"));
         }
         if slot::copy(&world.slot).is_some_and(|copy| world.is_older(copy, world.told.acknowledged)) {
             return Err("a copy is older than an acknowledged write".to_owned());
@@ -164,6 +175,15 @@ impl World {
             !self.is_lost(write) && (!self.is_put_aside(write) || self.database.done.contains(&write))
         };
         (value + 1..=self.told.appended).any(|write| expects & 1 << write != 0 && is_missed(write))
+    }
+
+    /// Whether `total` is that of all writes up to one of them, among which are those of `expects`.
+    pub(crate) fn is_total(&self, total: u16, expects: u8) -> bool {
+        let is_there = |write: &u8| !self.is_lost(*write) || self.database.done.contains(write);
+        let least = (1..=self.told.appended).rev().find(|write| expects & 1 << write != 0 && is_there(write));
+        let mut totals = (least.unwrap_or(0)..=self.told.appended)
+            .map(|last| counting::total(self, 0, (1..=last).filter(is_there)));
+        totals.any(|possible| possible == total)
     }
 
     fn is_lost(&self, write: u8) -> bool {
@@ -190,16 +210,16 @@ impl World {
     fn check_overlay(&self) -> Result<(), String> {
         let shard = &self.server.shard;
         let overlay: Vec<_> =
-            shard.pending.values().flatten().map(|(seq, record)| (*seq, record.clone())).collect();
-        let last: Vec<_> = shard
-            .entries
-            .iter()
-            .next_back()
-            .filter(|(_, entry)| !entry.is_doubtful)
-            .map(|(seq, entry)| (*seq, entry.record.clone()))
-            .into_iter()
-            .collect();
-        if overlay == last { Ok(()) } else { Err(format!("the overlay has {overlay:?}, and not {last:?}")) }
+            shard.pending.values().flatten().map(|(seq, record)| (*seq, record[0])).collect();
+        let waiting: Vec<_> = shard.entries.iter().map(|(seq, entry)| (*seq, entry)).collect();
+        let from = waiting.iter().rposition(|(_, entry)| self.told.replaces(entry.record[0])).unwrap_or(0);
+        let counts = waiting[from..].iter().filter(|(_, entry)| !entry.is_doubtful);
+        let counts: Vec<_> = counts.map(|(seq, entry)| (*seq, entry.record[0])).collect();
+        if overlay == counts {
+            Ok(())
+        } else {
+            Err(format!("the overlay has {overlay:?}, and not {counts:?}"))
+        }
     }
 
     /// If there is one owner from now on, and nothing else happens, all that was not lost gets done, and nothing is left of it.

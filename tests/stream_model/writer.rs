@@ -60,11 +60,13 @@ pub(crate) fn steps(row: &Row, world: &World, number: usize, steps: &mut Steps) 
 fn perform(row: &Row, world: &mut World, number: usize, act: Act) -> &'static str {
     let (token, body) = (token(number), world.writers[number].write);
     match act {
-        Act::Append => {
+        Act::Append | Act::Add => {
             world.told.appended += 1;
-            world.writers[number].write = world.told.appended;
-            world.server.append(row, world.told.appended);
-            "appends"
+            let (write, replaces) = (world.told.appended, act == Act::Append);
+            world.told.replacing |= u8::from(replaces) << write;
+            world.writers[number].write = write;
+            world.server.append(row, write, replaces);
+            if replaces { "appends" } else { "appends what is added" }
         }
         Act::Hold => match slot::ask(&mut world.slot, Command::Hold { token, life: slot::HOLD }) {
             Reply::Contended => "holds the key with another",
