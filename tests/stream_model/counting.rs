@@ -85,7 +85,7 @@ fn every_count_is_that_of_all_writes_up_to_one_of_them() {
         "hears that it is superseded",
         "dies after its commit",
     ];
-    holds(&counting(), 50_000, &marks);
+    holds(&counting(), 30_000, &marks);
 }
 
 #[test]

@@ -177,13 +177,18 @@ impl World {
         (value + 1..=self.told.appended).any(|write| expects & 1 << write != 0 && is_missed(write))
     }
 
-    /// Whether `total` is that of all writes up to one of them, among which are those of `expects`.
+    /// Whether `total` is that of all writes up to one of them, among which are those of `expects`. What was lost with a
+    /// server may be among them or not: it was there when it was asked for, or is done all the same.
     pub(crate) fn is_total(&self, total: u16, expects: u8) -> bool {
-        let is_there = |write: &u8| !self.is_lost(*write) || self.database.done.contains(write);
-        let least = (1..=self.told.appended).rev().find(|write| expects & 1 << write != 0 && is_there(write));
-        let mut totals = (least.unwrap_or(0)..=self.told.appended)
-            .map(|last| counting::total(self, 0, (1..=last).filter(is_there)));
-        totals.any(|possible| possible == total)
+        let least =
+            (1..=self.told.appended).rev().find(|write| expects & 1 << write != 0 && !self.is_lost(*write));
+        let lost = (0..=u8::MAX).filter(|some| some & !self.told.lost == 0);
+        let totals = lost.flat_map(|some| {
+            let is_there = move |write: &u8| !self.is_lost(*write) || some & 1 << write != 0;
+            let upto = least.unwrap_or(0)..=self.told.appended;
+            upto.map(move |last| counting::total(self, 0, (1..=last).filter(is_there)))
+        });
+        totals.into_iter().any(|possible| possible == total)
     }
 
     fn is_lost(&self, write: u8) -> bool {
