@@ -1,7 +1,8 @@
 //! What does write-behind gain over writing through, and what does it cost?
 //!
 //! Stores are real ones, with the same settings on both sides: SQLite in a file, `synchronous = FULL`; PostgreSQL with
-//! `fsync` and `synchronous_commit` on, where it is installed. Rows are of 1 KiB, keys distinct. What is compared
+//! `fsync` and `synchronous_commit` on, where it is installed; a Redis that syncs every write, and one that syncs once a
+//! second, on the same disk. Rows are of 1 KiB, keys distinct. What is compared
 //! runs in turns, [`ROUNDS`] times, and the median of the ratios counts.
 
 mod support;
@@ -15,11 +16,12 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
-use larder::journal::{Journal, LocalLog, Volatile};
+use larder::journal::{Durability, Journal, LocalLog, RedisStream, Volatile};
 use larder::sqlx::{Kind, PostgresStore, SqliteStore, Table};
 use larder::store::TransactionalStore;
-use larder::{AtLimit, Change, Loader, Store, StoreError, WriteBehind};
+use larder::{AtLimit, Change, Loader, Redis, Store, StoreError, WriteBehind};
 use servers::postgres::Postgres;
+use servers::redis_server::{self, RedisServer};
 use servers::sqlite::Sqlite;
 use sqlx::postgres::PgPoolOptions;
 use sqlx::sqlite::{SqlitePoolOptions, SqliteSynchronous};
@@ -67,10 +69,11 @@ fn main() {
     enqueue(&runtime);
     let many = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime starts");
     many.block_on(async {
+        let Some(streams) = Streams::start_or_skip().await else { return };
         if let Some(server) = Postgres::start_with_or_skip("benches/write_behind.rs", &DURABLE).await {
-            postgres(&server).await;
+            postgres(&server, &streams).await;
         }
-        sqlite().await;
+        sqlite(&streams).await;
         stopped().await;
     });
 }
@@ -87,7 +90,7 @@ const BATCH: usize = 1_000;
 
 type Rows = Arc<dyn TransactionalStore<u64, String>>;
 
-async fn postgres(server: &Postgres) {
+async fn postgres(server: &Postgres, streams: &Streams) {
     let pool = PgPoolOptions::new().max_connections(1).connect_lazy_with(server.options());
     let create = "CREATE TABLE posts (id BIGINT PRIMARY KEY, body TEXT NOT NULL)";
     sqlx::query(create).execute(&pool).await.expect("a table");
@@ -95,10 +98,10 @@ async fn postgres(server: &Postgres) {
     rows.migrate().await.expect("larder's own tables");
     let one: Rows = Arc::new(rows);
     // Write-behind reads and writes by one connection, as its rival does.
-    compare("PostgreSQL", &one).await;
+    compare("PostgreSQL", &one, streams).await;
 }
 
-async fn sqlite() {
+async fn sqlite(streams: &Streams) {
     let database = Sqlite::make();
     let options = database.options().synchronous(SqliteSynchronous::Full);
     let pool = SqlitePoolOptions::new().max_connections(1).connect_lazy_with(options);
@@ -106,25 +109,25 @@ async fn sqlite() {
     sqlx::query(create).execute(&pool).await.expect("a table");
     let rows = SqliteStore::new(pool, table().sqlite().expect("names"));
     rows.migrate().await.expect("larder's own tables");
-    compare("SQLite", &(Arc::new(rows) as Rows)).await;
+    compare("SQLite", &(Arc::new(rows) as Rows), streams).await;
 }
 
 fn table() -> Table {
     Table::new("posts").key("id", Kind::Int).column("body", Kind::Text)
 }
 
-async fn compare(database: &str, rows: &Rows) {
+async fn compare(database: &str, rows: &Rows, streams: &Streams) {
     for scattered in [false, true] {
         SCATTERED.store(scattered, Ordering::Relaxed);
         let order = if scattered { "scattered keys" } else { "keys in order" };
-        take_turns(&format!("{database}, {order}"), rows).await;
+        take_turns(&format!("{database}, {order}"), rows, streams).await;
     }
 }
 
 /// Rows a second.
-async fn take_turns(what: &str, rows: &Rows) {
+async fn take_turns(what: &str, rows: &Rows, streams: &Streams) {
     bare(rows).await;
-    let mut rates: Vec<[f64; 6]> = Vec::new();
+    let mut rates: Vec<[f64; 8]> = Vec::new();
     for _ in 0..ROUNDS {
         rates.push([
             rate(FEW, through(rows, 1, FEW)).await,
@@ -133,6 +136,8 @@ async fn take_turns(what: &str, rows: &Rows) {
             rate(ROWS, behind(rows, Volatile::new(), 1)).await,
             rate(ROWS, behind(rows, log(), 1)).await,
             rate(ROWS, behind(rows, log(), WRITERS)).await,
+            rate(ROWS, behind(rows, streams.always(), WRITERS)).await,
+            rate(ROWS, behind(rows, streams.every_second(), WRITERS)).await,
         ]);
     }
     let median = |at: usize| support::part(&support::sorted(rates.iter().map(|rates| rates[at])), 5);
@@ -147,6 +152,8 @@ async fn take_turns(what: &str, rows: &Rows) {
         "write-behind, volatile, one writer",
         "write-behind, local log, one writer",
         "write-behind, local log, 64 writers",
+        "write-behind, Redis, always, 64 writers",
+        "write-behind, Redis, everysec, 64 writers",
     ];
     for (at, name) in names.iter().enumerate() {
         println!(
@@ -240,6 +247,34 @@ fn log() -> LocalLog<u64, String> {
     let path =
         std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("log-{}-{n}", std::process::id()));
     LocalLog::at(path)
+}
+
+/// Two servers that keep what they are given, each in its way. What the second one was given last it loses when it is killed.
+struct Streams {
+    always: RedisServer,
+    every_second: RedisServer,
+}
+
+impl Streams {
+    async fn start_or_skip() -> Option<Self> {
+        let keeps = |how| ["--appendonly", "yes", "--appendfsync", how];
+        let start = async |how| RedisServer::start_or_skip_with("benches/write_behind.rs", &keeps(how)).await;
+        Some(Self { always: start("always").await?, every_second: start("everysec").await? })
+    }
+
+    fn always(&self) -> RedisStream<u64, String> {
+        stream(&self.always)
+    }
+
+    fn every_second(&self) -> RedisStream<u64, String> {
+        stream(&self.every_second).durability(Durability::EverySecond)
+    }
+}
+
+/// A stream that nobody else has.
+fn stream(server: &RedisServer) -> RedisStream<u64, String> {
+    let redis: Redis = redis_server::builder(&server.url_of_default_user()).build().expect("a URL");
+    RedisStream::new(&redis, &format!("bench-{}", run())).shards(4).deadline(Duration::from_secs(10))
 }
 
 /// What memory a store that takes nothing costs.

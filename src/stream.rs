@@ -29,8 +29,9 @@ pub type Micros = u64;
 pub struct StreamShard {
     /// The writes, in their order.
     pub entries: BTreeMap<Seq, Entry>,
-    /// Of each key, the writes that count for a reader: the last that replaces all before it, and what came after.
-    pub pending: BTreeMap<Vec<u8>, BTreeMap<Seq, Vec<u8>>>,
+    /// Of each key, the numbers of the writes that count for a reader: the last that replaces all before it, and what came
+    /// after.
+    pub pending: BTreeMap<Vec<u8>, Vec<Seq>>,
     /// The last number that was given.
     pub last: Seq,
     /// In which of its lives the server was when it was last asked.
@@ -185,7 +186,7 @@ impl StreamShard {
         if replaces {
             self.pending.remove(&entry.key);
         }
-        self.pending.entry(entry.key.clone()).or_default().insert(seq, entry.record.clone());
+        self.pending.entry(entry.key.clone()).or_default().push(seq);
         self.bytes += bytes;
         self.entries.insert(seq, entry);
         Appended::At { seq, boundary: self.boundary, writes: self.entries.len() as u64 }
@@ -240,7 +241,8 @@ impl StreamShard {
             return None;
         }
         let waiting = self.pending.get(key).into_iter().flatten();
-        Some(waiting.map(|(seq, record)| (*seq, record.clone())).collect())
+        let record = |seq: &Seq| Some((*seq, self.entries.get(seq)?.record.clone()));
+        Some(waiting.filter_map(record).collect())
     }
 
     /// A server in another life may have lost the last entries, and goes on from what it has.
@@ -290,14 +292,8 @@ impl StreamShard {
         for (seq, mut entry) in moved {
             let new = self.next(offset, now);
             entry.is_doubtful |= seq <= doubtful.min(offset);
-            if let Some(waiting) = self.pending.get_mut(&entry.key)
-                && let Some(record) = waiting.remove(&seq)
-                && !entry.is_doubtful
-            {
-                waiting.insert(new, record);
-            }
-            if self.pending.get(&entry.key).is_some_and(BTreeMap::is_empty) {
-                self.pending.remove(&entry.key);
+            if self.leave(&entry.key, seq) && !entry.is_doubtful {
+                self.pending.entry(entry.key.clone()).or_default().push(new);
             }
             self.entries.insert(new, entry);
         }
@@ -309,16 +305,22 @@ impl StreamShard {
         let rest = self.entries.split_off(&offset.saturating_add(1));
         for (seq, entry) in std::mem::replace(&mut self.entries, rest) {
             self.bytes -= entry.record.len() as u64;
-            if let Some(waiting) = self.pending.get_mut(&entry.key) {
-                // By its number: something newer may wait for the same key.
-                waiting.remove(&seq);
-                if waiting.is_empty() {
-                    self.pending.remove(&entry.key);
-                }
-            }
+            self.leave(&entry.key, seq);
         }
         self.floor = self.floor.max(offset);
         self.last = self.last.max(offset);
+    }
+
+    /// A write counts for readers no more, if it did. By its number: something newer may wait for the same key.
+    fn leave(&mut self, key: &[u8], seq: Seq) -> bool {
+        let Some(waiting) = self.pending.get_mut(key) else { return false };
+        let before = waiting.len();
+        waiting.retain(|other| *other != seq);
+        let has_left = waiting.len() < before;
+        if waiting.is_empty() {
+            self.pending.remove(key);
+        }
+        has_left
     }
 
     fn next(&mut self, above: Seq, now: Micros) -> Seq {

@@ -49,8 +49,8 @@ const LONGEST: usize = 16 << 20;
 /// **A journal needs a server that keeps what it is given, and a cache one that drops what is old: give it a server of its
 /// own.** With `appendonly yes`, `appendfsync always` and `maxmemory-policy noeviction` nothing that was answered is lost when
 /// it is killed. What it is set to is looked at before the first write and whenever it has been restarted or replaced; a
-/// [durability](Self::durability) that it does not have is refused. Its user needs `EVAL EVALSHA HGETALL PING INFO TIME`,
-/// `CONFIG GET`, and what scripts run: `HMGET HSET HDEL DEL XADD XRANGE XDEL XTRIM XLEN ZADD ZREM ZRANGE ZREMRANGEBYSCORE`,
+/// [durability](Self::durability) that it does not have is refused. Its user needs `EVAL EVALSHA PING INFO TIME`,
+/// `CONFIG GET`, and what scripts run: `HMGET HSET DEL RPUSH LREM LRANGE XADD XRANGE XDEL XTRIM XLEN ZADD ZREM ZRANGE ZREMRANGEBYSCORE`,
 /// on the keys `NAME:journal:*`.
 ///
 /// **A server that takes over from one that failed may not have the last writes: Redis passes them on when it gets to it.**
@@ -284,10 +284,15 @@ where
         keys.iter().zip(answers).map(read).collect()
     }
 
-    async fn collect(&self, shard: u16, collect: Collect) -> Result<Collected> {
-        let (collected, life) = self.server.collect(shard, collect).await?;
-        if let Collected::Nothing(met) | Collected::Later(met, _) | Collected::Due(met, _) = &collected {
-            self.note(shard, collect.offset, (life, met.boundary));
+    async fn life(&self, shard: u16) -> Result<u32> {
+        self.server.life(shard).await
+    }
+
+    async fn collect(&self, shard: u16, collect: Collect) -> Result<Option<Collected>> {
+        let collected = self.server.collect(shard, collect).await?;
+        if let Some(Collected::Nothing(met) | Collected::Later(met, _) | Collected::Due(met, _)) = &collected
+        {
+            self.note(shard, collect.offset, (collect.life, met.boundary));
         }
         Ok(collected)
     }

@@ -174,8 +174,12 @@ pub(crate) trait Stream<K, V>: Send + Sync {
     /// until an owner has met it.
     async fn waiting(&self, keys: &[K]) -> Vec<Result<Option<Vec<Waiting<K, V>>>>>;
 
-    /// Forgets what the store has, and gives out what is due. `life` is filled in.
-    async fn collect(&self, shard: u16, collect: Collect) -> Result<Collected>;
+    /// In which of its lives the server of a sequence is: to be asked before it is claimed.
+    async fn life(&self, shard: u16) -> Result<u32>;
+
+    /// Forgets what the store has, and gives out what is due. `None` where the server is in another life by now: it is to be
+    /// claimed anew first.
+    async fn collect(&self, shard: u16, collect: Collect) -> Result<Option<Collected>>;
 
     /// How a sequence stands. What is there up to `want` is wanted without delay.
     async fn look(&self, shard: u16, want: Seq) -> Result<Standing>;

@@ -82,7 +82,7 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
             Look::Claim => self.claim(shard).await,
             Look::Decide => self.decide(shard).await,
             Look::Give(work, epoch) => self.give(shard, work, epoch).await,
-            Look::Collect(epoch, offset) => return self.collect(shard, epoch, offset).await,
+            Look::Collect(ownership) => return self.collect(shard, ownership).await,
             Look::Release(epoch) => self.release(shard, epoch).await,
             Look::WaitUntil(then) => return Next::Then(then),
             Look::Rest => return Next::WhenWoken,
@@ -137,7 +137,7 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
                 self.settle(shard, stored, writes, &[]).await;
             }
             // Who owns it next gives the store what this process has in hand.
-            _ if self.shared.is_some() => shard.forsake(),
+            _ if self.shared.is_some() => self.forsake(shard),
             _ => self.give_up(shard, somebody_else()),
         }
     }

@@ -54,6 +54,8 @@ struct State<K, V> {
     end: Option<Error>,
     claim: Standing,
     parting: Parting,
+    /// In which life its server was before it was claimed, where it has one.
+    life: u32,
     /// The number of the last write that was found in the log when it was opened.
     inherited: Seq,
     /// Whether nobody knows what became of the work that is under way.
@@ -126,13 +128,23 @@ pub(super) enum Look<K, V> {
     Claim,
     Decide,
     Give(Work<K, V>, u64),
-    /// Ask a stream what is due: in this epoch, from this offset on.
-    Collect(u64, Seq),
+    /// Ask a stream what is due.
+    Collect(Ownership),
     /// Leave the shard to another, in this epoch.
     Release(u64),
     WaitUntil(Timestamp),
     Rest,
     End,
+}
+
+/// How an owner of a shard stands to the stream that it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ownership {
+    pub(super) epoch: u64,
+    /// In which life the server was before the shard was claimed.
+    pub(super) life: u32,
+    /// Up to where the store has all.
+    pub(super) offset: Seq,
 }
 
 /// Work that was given to the store, and may be in it or not.
@@ -172,6 +184,7 @@ impl<K: Key, V: Value> Shard<K, V> {
                 end: None,
                 claim: Standing::Unclaimed,
                 parting: Parting::No,
+                life: 0,
                 inherited: upto,
                 in_doubt: false,
                 doubt: Failure::Transient,
@@ -383,7 +396,9 @@ impl<K: Key, V: Value> Shard<K, V> {
                     Look::Give(work, epoch)
                 }
                 Order::WaitUntil(then) => Look::WaitUntil(then),
-                Order::Rest if self.is_shared => Look::Collect(epoch, state.pending.settled()),
+                Order::Rest if self.is_shared => {
+                    Look::Collect(Ownership { epoch, life: state.life, offset: state.pending.settled() })
+                }
                 Order::Rest => Look::Rest,
             },
         }
@@ -408,8 +423,8 @@ impl<K: Key, V: Value> Shard<K, V> {
         passed.unwrap_or_default()
     }
 
-    /// This process has come to own a shard that others want as well.
-    pub(super) fn take_charge(&self, claim: Claim) {
+    /// This process has come to own a shard that others want as well. In `life` was its server before that.
+    pub(super) fn take_charge(&self, claim: Claim, life: u32) {
         let mut state = self.state.lock();
         if state.claim != Standing::Unclaimed {
             // It was closed while the store was asked.
@@ -417,6 +432,7 @@ impl<K: Key, V: Value> Shard<K, V> {
         }
         state.pending = state.pending.afresh(claim.offset());
         state.claim = Standing::Owner(claim.epoch());
+        state.life = life;
         state.decided();
         drop(state);
         self.wake.notify_one();

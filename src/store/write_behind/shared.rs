@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::accepting::{ended, full};
 use super::driver::{Next, store_is_behind};
 use super::letters::refused;
 use super::settings::{AtLimit, Settings};
-use super::shard::{Place, Shard, closed, dead};
+use super::shard::{Ownership, Place, Shard, closed, dead};
 use super::{Backlog, Parts, Ticket, WriteBehind};
 use crate::bounds::{Key, Value};
 use crate::error::{Error, Result, StoreError};
@@ -48,6 +49,8 @@ pub(super) struct Shared<K, V> {
     /// How each shard stood when the steward last looked.
     pub(super) standings: Mutex<Vec<Standing>>,
     pub(super) is_stewarded: AtomicBool,
+    /// Tells the steward that a shard has been forsaken.
+    pub(super) nudge: Arc<Notify>,
 }
 
 impl<K: Key + Ord, V: Value> Shared<K, V> {
@@ -67,6 +70,7 @@ impl<K: Key + Ord, V: Value> Shared<K, V> {
             places: OnceLock::new(),
             standings: Mutex::new(vec![Standing::default(); usize::from(shards)]),
             is_stewarded: AtomicBool::new(false),
+            nudge: Arc::default(),
         }
     }
 
@@ -241,20 +245,26 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
 
 impl<K: Key + Ord, V: Value> Parts<K, V> {
     /// Asks the stream what is due.
-    pub(super) async fn collect(&self, shard: &Arc<Shard<K, V>>, epoch: u64, offset: Seq) -> Next {
+    pub(super) async fn collect(&self, shard: &Arc<Shard<K, V>>, ownership: Ownership) -> Next {
         let Some(shared) = &self.shared else { return Next::WhenWoken };
-        let delay = self.settings.delay;
-        let collect = Collect { life: 0, epoch, offset, most: self.settings.batch, delay: micros(delay) };
+        let (delay, Ownership { epoch, life, offset }) = (self.settings.delay, ownership);
+        let collect = Collect { life, epoch, offset, most: self.settings.batch, delay: micros(delay) };
         let asks = (delay / 2).clamp(ASKS.0, ASKS.1);
         let collected = match shared.stream.collect(shard.id.number(), collect).await {
-            Ok(collected) => collected,
+            Ok(Some(collected)) => collected,
+            // Whoever meets a server first must know the offset for sure: `O: owns, is stopped · P: claims, collects, commits ·
+            // the server dies, an earlier copy takes over · O: goes on, and meets it with the offset of before P`.
+            Ok(None) => {
+                self.forsake(shard);
+                return Next::Now;
+            }
             Err(error) => {
                 self.unanswered(shard, StoreError::new(error));
                 return Next::Now;
             }
         };
         match collected {
-            Collected::Superseded => shard.forsake(),
+            Collected::Superseded => self.forsake(shard),
             Collected::Behind(forgotten) => self.give_up(shard, store_is_behind(offset, forgotten)),
             Collected::Nothing(met) => {
                 self.note_met(met.lost_its_end, met.moved);
@@ -290,6 +300,14 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
         // If the store does not hear of it, the lease runs out.
         _ = self.ask(self.destination.release(shard.id, epoch)).await;
         shard.forsake();
+    }
+
+    /// This process does not own a shard any more, or has to claim it anew.
+    pub(super) fn forsake(&self, shard: &Shard<K, V>) {
+        shard.forsake();
+        if let Some(shared) = &self.shared {
+            shared.nudge.notify_one();
+        }
     }
 }
 

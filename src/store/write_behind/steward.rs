@@ -47,13 +47,16 @@ pub(super) async fn steward<K: Key + Ord, V: Value>(stewarded: Stewarded<K, V>) 
         }
         parts.look_after(shared, &mut members).await;
         let until = time::from_now(shared.stream.lease() / 6);
-        let stop = parts.stop.clone();
+        let (stop, nudge) = (parts.stop.clone(), Arc::clone(&shared.nudge));
         drop(parts);
-        tokio::select! {
-            waited = time::within(until, std::future::pending::<()>()) => {
-                if matches!(waited, Err(time::Unanswered::NoTimer)) { return }
+        let nudged = async {
+            tokio::select! {
+                () = nudge.notified() => {}
+                () = stop.cancelled() => {}
             }
-            () = stop.cancelled() => return,
+        };
+        if let Err(time::Unanswered::NoTimer) = time::within(until, nudged).await {
+            return;
         }
     }
 }
@@ -102,9 +105,11 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
             if shard.epoch().is_some() || shard.ended().is_some() {
                 continue;
             }
+            // Before the claim: the offset that it is answered with is then that of all who came before in this life.
+            let Ok(life) = shared.stream.life(shard.id.number()).await else { continue };
             match self.ask(self.destination.claim_for(shard.id, shared.process, claim_time(shared))).await {
                 Ok(Some(claim)) => {
-                    shard.take_charge(claim);
+                    shard.take_charge(claim, life);
                     wanted -= 1;
                 }
                 Ok(None) => {}

@@ -158,22 +158,39 @@ impl StreamServer {
         Ok((appended, life))
     }
 
-    /// What `collect` asks, of the server as it is now.
+    /// In which of its lives the server of a shard is.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Journal`].
-    pub(crate) async fn collect(&self, shard: u16, collect: Collect) -> Result<(Collected, u32)> {
-        let call = self.call(shard).await.map_err(before_it)?;
-        let arguments = |life: u32| {
-            let Collect { epoch, offset, most, delay, .. } = collect;
-            [u64::from(life), epoch, offset, most as u64, delay]
-                .map(|number| number.to_string().into_bytes())
-                .into()
+    pub(crate) async fn life(&self, shard: u16) -> Result<u32> {
+        Ok(self.call(shard).await.map_err(before_it)?.server().life)
+    }
+
+    /// What `collect` asks; `None` where the server is in another life than it says.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Journal`].
+    pub(crate) async fn collect(&self, shard: u16, collect: Collect) -> Result<Option<Collected>> {
+        let Collect { life, epoch, offset, most, delay } = collect;
+        let arguments = [u64::from(life), epoch, offset, most as u64, delay].map(|number| number.to_string());
+        let arguments = arguments.each_ref().map(String::as_bytes);
+        let prefix = self.prefix(shard);
+        let mut call = self.call(shard).await.map_err(before_it)?;
+        let answer = loop {
+            if call.server().life != life {
+                return Ok(None);
+            }
+            match call.run(Script::Collect, prefix.as_bytes(), &arguments).await {
+                Err(Fault::Elsewhere(to)) => {
+                    let bucket = Some(bucket(shard));
+                    call = self.redis.0.follow(&call, bucket, &to).await.map_err(before_it)?;
+                }
+                answer => break answer.map_err(while_it)?,
+            }
         };
-        let (call, answer) = self.run(call, shard, Script::Collect, arguments).await.map_err(while_it)?;
-        let collected = read_collected(answer).ok_or(Fault::Odd).map_err(while_it)?;
-        Ok((collected, call.server().life))
+        read_collected(answer).ok_or(Fault::Odd).map_err(while_it).map(Some)
     }
 
     /// How a shard stands.
@@ -465,12 +482,12 @@ fn read_waiting(answer: &Answer) -> Option<Option<Numbered>> {
     let Answer::Array(parts) = answer else { return None };
     match (word(parts.first()?)?, &parts[1..]) {
         ("unmet", []) => Some(None),
-        ("met", [waiting]) => {
-            let waiting: HashMap<String, Vec<u8>> = redis::from_redis_value(waiting.clone()).ok()?;
-            let numbered = waiting.into_iter().map(|(seq, record)| Some((seq.parse().ok()?, record)));
-            let mut numbered: Numbered = numbered.collect::<Option<_>>()?;
-            numbered.sort_unstable_by_key(|(seq, _)| *seq);
-            Some(Some(numbered))
+        ("met", [Answer::Array(waiting)]) => {
+            let numbered = waiting.chunks(2).map(|entry| match entry {
+                [seq, Answer::BulkString(record)] => Some((number(seq)?, record.clone())),
+                _ => None,
+            });
+            Some(Some(numbered.collect::<Option<_>>()?))
         }
         _ => None,
     }

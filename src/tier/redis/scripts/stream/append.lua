@@ -1,6 +1,9 @@
 -- ARGV: life, seen, replaces, key, record, most writes, most bytes, most age
 local seen, key, record = tonumber(ARGV[2]), ARGV[4], ARGV[5]
-note_life(ARGV[1])
+if life ~= ARGV[1] then
+  note_life(ARGV[1])
+  save()
+end
 local waiting = redis.call('XLEN', LOG)
 local function is_within(what, most)
   return most == 0 or what <= most
@@ -9,15 +12,13 @@ if waiting > 0 and not (
   is_within(waiting + 1, tonumber(ARGV[6])) and is_within(bytes + #record, tonumber(ARGV[7]))
   and (tonumber(ARGV[8]) == 0 or is_within(math.max(now - oldest(), 0), tonumber(ARGV[8])))
 ) then
-  save()
   return {'full'}
 end
 local number = next_number(seen)
 if ARGV[3] == '1' then
   redis.call('DEL', PENDING .. key)
 end
-redis.call('HSET', PENDING .. key, text(number), record)
+redis.call('RPUSH', PENDING .. key, text(number))
 add(number, key, record, false)
-bytes = bytes + #record
-save()
+redis.call('HSET', META, 'last', text(last), 'bytes', text(bytes + #record))
 return {'at', text(number), text(boundary), waiting + 1}

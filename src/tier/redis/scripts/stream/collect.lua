@@ -27,9 +27,8 @@ if done < offset and #redis.call('XRANGE', LOG, text(done + 1), text(offset), 'C
   for _, entry in ipairs(redis.call('XRANGE', LOG, text(done + 1), '+')) do
     local number, key, record = number_of(entry[1]), entry[2][2], entry[2][4]
     local new, is_doubtful = next_number(offset), entry[2][6] == '1' or number <= math.min(doubtful, offset)
-    local is_pending = redis.call('HDEL', PENDING .. key, text(number)) == 1
-    if is_pending and not is_doubtful then
-      redis.call('HSET', PENDING .. key, text(new), record)
+    if leave(key, number) and not is_doubtful then
+      redis.call('RPUSH', PENDING .. key, text(new))
     end
     redis.call('XDEL', LOG, entry[1])
     add(new, key, record, is_doubtful)
@@ -39,8 +38,7 @@ end
 
 -- The store has all up to the offset.
 for _, entry in ipairs(redis.call('XRANGE', LOG, '-', text(offset))) do
-  -- By its number: something newer may wait for the same key.
-  redis.call('HDEL', PENDING .. entry[2][2], text(number_of(entry[1])))
+  leave(entry[2][2], number_of(entry[1]))
   bytes = bytes - #entry[2][4]
 end
 redis.call('XTRIM', LOG, 'MINID', text(offset + 1))

@@ -49,6 +49,11 @@ local function add(number, key, record, is_doubtful)
   redis.call('XADD', LOG, text(number) .. '-0', 'k', key, 'r', record, 'd', is_doubtful and '1' or '0')
 end
 
+-- A write counts for readers no more, if it did. By its number: something newer may wait for the same key.
+local function leave(key, number)
+  return redis.call('LREM', PENDING .. key, 1, text(number)) == 1
+end
+
 local function save()
   redis.call('HSET', META, 'last', text(last), 'boundary', text(boundary), 'floor', text(floor), 'bytes', text(bytes),
     'epoch', text(epoch), 'wanted', text(wanted), 'life', life, 'met', met and '1' or '0', 'met_upto',
