@@ -158,7 +158,7 @@ impl Server {
 
     fn drop_from_overlay(&mut self, seq: Seq) {
         if let Some(waiting) = self.shard.pending.get_mut(KEY) {
-            waiting.remove(&seq);
+            waiting.retain(|other| *other != seq);
         }
         self.shard.pending.retain(|_, waiting| !waiting.is_empty());
     }

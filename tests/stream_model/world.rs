@@ -214,12 +214,11 @@ impl World {
     /// The overlay has of the entries what counts for readers, and nothing else.
     fn check_overlay(&self) -> Result<(), String> {
         let shard = &self.server.shard;
-        let overlay: Vec<_> =
-            shard.pending.values().flatten().map(|(seq, record)| (*seq, record[0])).collect();
+        let overlay: Vec<_> = shard.pending.values().flatten().copied().collect();
         let waiting: Vec<_> = shard.entries.iter().map(|(seq, entry)| (*seq, entry)).collect();
         let from = waiting.iter().rposition(|(_, entry)| self.told.replaces(entry.record[0])).unwrap_or(0);
         let counts = waiting[from..].iter().filter(|(_, entry)| !entry.is_doubtful);
-        let counts: Vec<_> = counts.map(|(seq, entry)| (*seq, entry.record[0])).collect();
+        let counts: Vec<_> = counts.map(|(seq, _)| *seq).collect();
         if overlay == counts {
             Ok(())
         } else {
