@@ -13,8 +13,8 @@ use crate::world::{Steps, Who, World};
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Owner {
     epoch: u64,
-    /// In which life of the server it has claimed the shard.
-    life: u32,
+    /// In which life the server was before it claimed the shard.
+    life: Option<u32>,
     flusher: Flusher<Operation>,
     flight: Flight,
 }
@@ -50,7 +50,7 @@ pub(crate) fn steps(row: &Row, world: &World, number: usize, steps: &mut Steps) 
         if world.left.claims > 0 {
             act(&|next| {
                 next.left.claims -= 1;
-                claim(next, number);
+                claim(row, next, number);
                 "claims the shard"
             });
         }
@@ -63,10 +63,12 @@ pub(crate) fn steps(row: &Row, world: &World, number: usize, steps: &mut Steps) 
     match &owner.flight {
         Flight::Nothing if row.lacks(Lack::Owner) && has_nothing => act(&|next| take(next, number)),
         Flight::Nothing
-            if has_nothing && owner.life != world.server.life && !row.lacks(Lack::ClaimPerLife) =>
+            if has_nothing
+                && owner.life.is_some_and(|life| life != world.server.life)
+                && !row.lacks(Lack::ClaimPerLife) =>
         {
             act(&|next| {
-                claim(next, number);
+                claim(row, next, number);
                 "claims the shard anew, on another server"
             });
         }
@@ -115,10 +117,11 @@ fn alive(world: &mut World, number: usize) -> &mut Owner {
     world.owners[number].as_mut().expect("alive")
 }
 
-fn claim(world: &mut World, number: usize) {
+fn claim(row: &Row, world: &mut World, number: usize) {
     world.database.epoch += 1;
     let flusher = Flusher::new(at_once(), world.database.offset);
-    let (epoch, life) = (world.database.epoch, world.server.life);
+    let (epoch, is_asked) = (world.database.epoch, !row.lacks(Lack::LifeBeforeTheClaim));
+    let life = is_asked.then_some(world.server.life);
     world.owners[number] = Some(Owner { epoch, life, flusher, flight: Flight::Nothing });
 }
 
@@ -136,6 +139,7 @@ fn die(world: &mut World, number: usize) -> &'static str {
 
 fn collect(row: &Row, world: &mut World, number: usize) -> &'static str {
     let owner = world.owners[number].as_mut().expect("alive");
+    owner.life.get_or_insert(world.server.life);
     match world.server.collect(row, owner.epoch, owner.flusher.settled()) {
         Given::Superseded => {
             world.owners[number] = None;
@@ -149,6 +153,7 @@ fn collect(row: &Row, world: &mut World, number: usize) -> &'static str {
         Given::Nothing(met) if met.lost_its_end => "finds nothing, on a server that has lost its end",
         Given::Nothing(_) => "finds nothing",
         Given::Due(met, batch) => {
+            let is_doubtful = batch.iter().any(|(_, operation)| operation.is_doubtful);
             for (seq, write) in batch {
                 if seq > owner.flusher.accepted() {
                     owner.flusher.accept_as(seq, write, Timestamp::ZERO);
@@ -156,6 +161,7 @@ fn collect(row: &Row, world: &mut World, number: usize) -> &'static str {
             }
             match met.moved {
                 0 if met.lost_its_end => "collects from a server that has lost its end",
+                _ if is_doubtful => "collects what is doubtful",
                 0 => "collects",
                 _ => "collects what had numbers too low",
             }

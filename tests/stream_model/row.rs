@@ -27,6 +27,10 @@ pub(crate) enum Lack {
     OneSnapshot,
     /// Who counts adds all that waits.
     CountAboveTheOffset,
+    /// An owner asks in which life the server is after it has claimed the shard.
+    LifeBeforeTheClaim,
+    /// A writer appends under the life before.
+    LifeOfTheServer,
     /// Readers do not ask whether the server has been met.
     ReadersWait,
     /// The owner asks for more while it has some.

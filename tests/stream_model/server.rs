@@ -57,7 +57,8 @@ impl Server {
 
     pub(crate) fn append(&mut self, row: &Row, write: u8, replaces: bool) {
         let entry = Entry { key: KEY.to_vec(), record: vec![write], is_doubtful: false };
-        let append = Append { life: self.life, seen: 0, replaces, entry, limits: Limits::default() };
+        let life = if row.lacks(Lack::LifeOfTheServer) { 1 } else { self.life };
+        let append = Append { life, seen: 0, replaces, entry, limits: Limits::default() };
         let now = self.now(row);
         self.forget_the_fail_over(row, None);
         let Appended::At { seq, .. } = self.shard.append(append, now) else {
