@@ -12,18 +12,28 @@ pub enum Change<K, V> {
     Put(K, V),
     /// Delete the key.
     Delete(K),
+    /// Merge this operand into the value that the key has, as the [`Merge`](crate::store::Merge) says that write-behind was
+    /// built with: of a counter, add it.
+    Merge(K, V),
 }
 
 impl<K, V> Change<K, V> {
     /// The key that it changes.
     pub const fn key(&self) -> &K {
         match self {
-            Self::Put(key, _) | Self::Delete(key) => key,
+            Self::Put(key, _) | Self::Delete(key) | Self::Merge(key, _) => key,
         }
     }
 }
 
-/// The number of a pending write in its shard. The first is 1; a later one has a larger number.
+impl<K, V> Change<K, V> {
+    /// Whether what the key had before does not matter any more.
+    pub(crate) const fn replaces(&self) -> bool {
+        !matches!(self, Self::Merge(..))
+    }
+}
+
+/// The number of a pending write in its shard. A later one has a larger number; in a journal of one process the first is 1.
 pub type Seq = u64;
 
 /// What a journal is known by, all its life: 128 random bits.

@@ -71,6 +71,8 @@ pub enum Operation {
     Write,
     /// Reading, changing and saving a key.
     Update,
+    /// Merging into what a key has.
+    Merge,
     /// Loading a key anew.
     Refresh,
     /// Dropping all copies.
@@ -91,6 +93,7 @@ impl fmt::Display for Operation {
             Self::Invalidate => "invalidate",
             Self::Write => "write",
             Self::Update => "update",
+            Self::Merge => "merge",
             Self::Refresh => "refresh",
             Self::Clear => "clear",
             Self::Flush => "flush",

@@ -279,7 +279,14 @@ impl Workload {
         self.random.fill(&mut value);
         let key = self.random.u16(..).to_string();
         let value = self.random.bool().then_some(&value[..]);
-        payload::encode(&Payload { codec: 1, schema: 0, accepted: 7, key: key.as_bytes(), value })
+        payload::encode(&Payload {
+            codec: 1,
+            schema: 0,
+            accepted: 7,
+            key: key.as_bytes(),
+            value,
+            is_merge: false,
+        })
     }
 
     fn sync(&mut self, log: &mut Segments<Seen>) -> Result<(), Fault> {
@@ -366,7 +373,14 @@ impl Workload {
 }
 
 fn one_more() -> Vec<u8> {
-    payload::encode(&Payload { codec: 1, schema: 0, accepted: 7, key: b"one more", value: None })
+    payload::encode(&Payload {
+        codec: 1,
+        schema: 0,
+        accepted: 7,
+        key: b"one more",
+        value: None,
+        is_merge: false,
+    })
 }
 
 fn crashes(without: Option<Guard>, workloads: u64) -> Result<Marks, String> {

@@ -121,6 +121,10 @@ impl<K: Key, V: Value> Cache<K, V> for LayeredCache<K, V> {
         Box::pin(self.update(key, change))
     }
 
+    fn merge<'a>(&'a self, key: &'a K, operand: V) -> Reply<'a, Written<V>> {
+        Box::pin(self.merge(key, operand))
+    }
+
     fn write_boxed<'a>(&'a self, keys: &'a [K], write: BoxWrite<'a>) -> Reply<'a, Written> {
         Box::pin(self.write(keys, write))
     }

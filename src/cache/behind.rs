@@ -9,11 +9,11 @@ use crate::store::{Backing, Store, WriteBehind, WriteBehindBuilder};
 use crate::tier::Tier;
 
 /// The same write-behind twice: for the caller, and for the engine.
-pub(super) type Behind<K, V> = (WriteBehind<K, V>, Arc<dyn Backing<K>>);
+pub(super) type Behind<K, V> = (WriteBehind<K, V>, Arc<dyn Backing<K, V>>);
 
 /// Opens the journal and makes the store, when the cache is built.
 pub(super) type MakeBehind<K, V> =
-    Box<dyn FnOnce() -> Result<(Arc<dyn Store<K, V>>, WriteBehind<K, V>, Arc<dyn Backing<K>>)> + Send>;
+    Box<dyn FnOnce() -> Result<(Arc<dyn Store<K, V>>, WriteBehind<K, V>, Arc<dyn Backing<K, V>>)> + Send>;
 
 impl<K: Key + Ord, V: Value, S: Store<K, V>> WriteBehindBuilder<K, V, S> {
     /// The settings of a cache over it: a write is answered when the journal has it and then replaces the copies; when the

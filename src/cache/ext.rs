@@ -4,10 +4,11 @@ use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use super::{Answer, BoxLoad, BoxLoadMany, BoxWrite, Cache};
+use super::{Answer, BoxLoad, BoxLoadMany, BoxWrite, Cache, Reply};
 use crate::bounds::{Key, Value};
 use crate::engine::{Local, ReadOptions, Written};
 use crate::error::{Error, ErrorKind, Result, StoreError};
+use crate::store::Counter;
 use crate::tenant::{OfTenant, Tenant};
 use crate::tier::{Lookup, Scope};
 
@@ -96,6 +97,18 @@ pub trait CacheExt<K: Key, V: Value>: Cache<K, V> {
         F: FnOnce(Option<V>) -> Option<V> + Send + 'a,
     {
         self.update_boxed(key, Box::new(change))
+    }
+
+    /// [`LayeredCache::increment`](crate::LayeredCache::increment).
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    fn increment<'a>(&'a self, key: &'a K, delta: V) -> Reply<'a, Written<V>>
+    where
+        V: Counter,
+    {
+        self.merge(key, delta)
     }
 
     /// Drops all copies of one tenant. For caches whose keys are [`TenantKey`](crate::TenantKey)s.

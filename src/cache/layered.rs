@@ -16,7 +16,7 @@ use crate::engine::{Engine, Leftovers, Local, ReadOptions, Served, WriteOptions,
 use crate::error::{Error, Operation, Result, StoreError};
 use crate::event::Stats;
 use crate::levels::Load;
-use crate::store::WriteBehind;
+use crate::store::{Counter, WriteBehind};
 use crate::strategy::{ReadStrategy, WriteStrategy};
 use crate::tenant::{OfTenant, Tenant};
 use crate::tier::{Lookup, Scope};
@@ -238,6 +238,43 @@ impl<K: Key, V: Value> LayeredCache<K, V> {
             cache.0.write.delete(turn).await
         };
         self.engine().run_write(delete).await.map_err(|error| self.at(error, Operation::Delete))
+    }
+
+    /// Merges `operand` into what the store has for `key`, as the [`Merge`](crate::store::Merge) says that write-behind was
+    /// built with; answers with what that comes to, [`output`](Written::output). Goes on when the future is dropped.
+    ///
+    /// It is exact, across processes and crashes: each is logged as it is and made in the store once. So is the answer, unless
+    /// the store has the merge, and others that came after it, before the value can be read: then they are in it as well.
+    ///
+    /// Merges of one key do not wait for each other; other writes of it wait for them, and they for those.
+    ///
+    /// # Errors
+    ///
+    /// As [`put`](Self::put); [`ErrorKind::Unsupported`](crate::ErrorKind): write-behind was not told how to merge, or there is
+    /// none. If the value cannot be read afterwards the merge is accepted all the same, and its
+    /// [outcome](crate::Error::outcome) says so.
+    pub async fn merge(&self, key: &K, operand: V) -> Result<Written<V>> {
+        let (cache, key) = (self.clone(), key.clone());
+        let merge = async move {
+            let mut turn = cache.engine().shared_turn(key).await?;
+            let total = turn.merge(operand).await?;
+            Ok(turn.invalidate().await.with_output(total))
+        };
+        self.engine().run_write(merge).await.map_err(|error| self.at(error, Operation::Merge))
+    }
+
+    /// Adds `delta` to the number that the store has for `key`; answers with the new total, [`output`](Written::output). It
+    /// is [`merge`](Self::merge) for numbers, over write-behind that was built with
+    /// [`merge(Sum)`](crate::store::WriteBehindBuilder::merge).
+    ///
+    /// # Errors
+    ///
+    /// As [`merge`](Self::merge).
+    pub async fn increment(&self, key: &K, delta: V) -> Result<Written<V>>
+    where
+        V: Counter,
+    {
+        self.merge(key, delta).await
     }
 
     /// Drops the copies of `key` and leaves the store. A read that starts after this has been answered sees nothing

@@ -237,6 +237,11 @@ pub trait Cache<K: Key, V: Value>: Send + Sync + 'static {
         unsupported("update")
     }
 
+    /// Merges `operand` into what the store has for `key`; answers with what that comes to.
+    fn merge<'a>(&'a self, _key: &'a K, _operand: V) -> Reply<'a, Written<V>> {
+        unsupported("merge")
+    }
+
     /// What [`CacheExt::write`] calls: runs `write`, then drops the copies of `keys`, unless the write surely did not
     /// happen.
     fn write_boxed<'a>(&'a self, keys: &'a [K], write: BoxWrite<'a>) -> Reply<'a, Written> {

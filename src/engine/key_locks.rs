@@ -2,14 +2,14 @@
 //!
 //! Without turns, two writers can reach the store in one order and the copies in the other: `W1: store←1 · W2:
 //! store←2 · W2: copy←2 · W1: copy←1` leaves the store at 2 and the cache at 1, and two `update`s both read 7 and both
-//! write 8.
+//! write 8. Merges share their turns with one another: it does not matter which of them comes first.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
 use foldhash::quality::RandomState;
-use tokio::sync::OwnedMutexGuard;
+use tokio::sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock};
 
 use crate::sync::Mutex;
 
@@ -22,7 +22,7 @@ pub(crate) struct KeyLocks {
     hasher: RandomState,
 }
 
-type Shard = Mutex<HashMap<LockId, Arc<tokio::sync::Mutex<()>>, RandomState>>;
+type Shard = Mutex<HashMap<LockId, Arc<RwLock<()>>, RandomState>>;
 
 /// What a key's lock is known by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -46,19 +46,22 @@ impl KeyLocks {
     }
 
     /// Takes the locks, waiting for each in turn. Writers of one key get theirs in the order of their coming.
-    pub(crate) async fn lock(self: &Arc<Self>, ids: &[LockId]) -> Vec<KeyLock> {
+    pub(crate) async fn lock(self: &Arc<Self>, ids: &[LockId], right: Right) -> Vec<KeyLock> {
         let mut locks = Vec::with_capacity(ids.len());
         for id in ids {
-            locks.push(self.lock_one(*id).await);
+            locks.push(self.lock_one(*id, right).await);
         }
         locks
     }
 
-    async fn lock_one(self: &Arc<Self>, id: LockId) -> KeyLock {
-        let mutex = Arc::clone(self.shard(id).lock().entry(id).or_default());
+    async fn lock_one(self: &Arc<Self>, id: LockId, right: Right) -> KeyLock {
+        let known = Arc::clone(self.shard(id).lock().entry(id).or_default());
         // Made before the wait, so that a writer who stops waiting cleans up as well.
-        let mut lock = KeyLock { locks: Arc::clone(self), id, mutex: Some(Arc::clone(&mutex)), guard: None };
-        lock.guard = Some(mutex.lock_owned().await);
+        let mut lock = KeyLock { locks: Arc::clone(self), id, known: Some(Arc::clone(&known)), guard: None };
+        lock.guard = Some(match right {
+            Right::Sole => Guard::Sole(known.write_owned().await),
+            Right::Shared => Guard::Shared(known.read_owned().await),
+        });
         lock
     }
 
@@ -72,20 +75,36 @@ impl KeyLocks {
     }
 }
 
+/// Who else may write meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Right {
+    /// Nobody.
+    Sole,
+    /// Others who share.
+    Shared,
+}
+
 /// A key's lock, held or waited for.
 pub(crate) struct KeyLock {
     locks: Arc<KeyLocks>,
     id: LockId,
-    mutex: Option<Arc<tokio::sync::Mutex<()>>>,
-    guard: Option<OwnedMutexGuard<()>>,
+    known: Option<Arc<RwLock<()>>>,
+    guard: Option<Guard>,
+}
+
+/// Held for as long as it exists.
+#[allow(dead_code, reason = "nobody looks into it")]
+enum Guard {
+    Sole(OwnedRwLockWriteGuard<()>),
+    Shared(OwnedRwLockReadGuard<()>),
 }
 
 impl Drop for KeyLock {
     fn drop(&mut self) {
         self.guard = None;
         let mut shard = self.locks.shard(self.id).lock();
-        self.mutex = None;
-        if shard.get(&self.id).is_some_and(|mutex| Arc::strong_count(mutex) == 1) {
+        self.known = None;
+        if shard.get(&self.id).is_some_and(|known| Arc::strong_count(known) == 1) {
             shard.remove(&self.id);
         }
     }
@@ -100,13 +119,28 @@ mod tests {
         let locks = Arc::new(KeyLocks::new());
         let ids = locks.ids(&[1, 2, 1]);
         assert_eq!(ids.len(), 2);
-        let held = locks.lock(&ids).await;
+        let held = locks.lock(&ids, Right::Sole).await;
         {
-            let waiting = locks.lock(&ids);
+            let waiting = locks.lock(&ids, Right::Sole);
             tokio::pin!(waiting);
             assert!(futures_util::poll!(waiting.as_mut()).is_pending());
         }
         drop(held);
+        assert!(locks.is_empty());
+    }
+
+    #[tokio::test]
+    async fn those_who_share_wait_for_nobody_but_a_sole_writer() {
+        let locks = Arc::new(KeyLocks::new());
+        let ids = locks.ids(&[1]);
+        let (one, other) = (locks.lock(&ids, Right::Shared).await, locks.lock(&ids, Right::Shared).await);
+        {
+            let sole = locks.lock(&ids, Right::Sole);
+            tokio::pin!(sole);
+            assert!(futures_util::poll!(sole.as_mut()).is_pending());
+            drop((one, other));
+            assert!(futures_util::poll!(sole.as_mut()).is_ready());
+        }
         assert!(locks.is_empty());
     }
 }

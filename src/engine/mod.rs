@@ -37,7 +37,7 @@ use crate::time::{self, Timestamp};
 use back_off::BackOff;
 use background::{Background, Duty};
 use flights::Flights;
-use key_locks::KeyLocks;
+use key_locks::{KeyLocks, Right};
 
 pub use background::Leftovers;
 pub use options::{ReadOptions, WriteOptions};
@@ -72,7 +72,7 @@ pub(crate) struct Setup<K, V> {
     /// Whether writers of one key wait for each other. Only tests say no, to show what turns are for.
     pub(crate) turns: bool,
     /// Where writes wait, if the store is written behind its callers' backs.
-    pub(crate) backing: Option<Arc<dyn Backing<K>>>,
+    pub(crate) backing: Option<Arc<dyn Backing<K, V>>>,
 }
 
 struct Parts<K, V> {
@@ -218,7 +218,12 @@ impl<K: Key, V: Value> Engine<K, V> {
     ///
     /// The write deadline ran out first, the call is nested in a write of one of the keys, or the cache is closed.
     pub async fn turn(&self, keys: Vec<K>, options: &WriteOptions) -> Result<Turn<K, V>> {
-        Turn::take(self.clone(), keys, options.clone()).await
+        Turn::take(self.clone(), keys, options.clone(), Right::Sole).await
+    }
+
+    /// Waits for the turn to merge into a key, which others who merge have at the same time.
+    pub(crate) async fn shared_turn(&self, key: K) -> Result<Turn<K, V>> {
+        Turn::take(self.clone(), vec![key], WriteOptions::new(), Right::Shared).await
     }
 
     /// Drops the copies of `keys`; loads under way answer who waits for them, and are not kept.

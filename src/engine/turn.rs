@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::background::{Duty, no_runtime};
-use super::key_locks::{KeyLock, LockId};
+use super::key_locks::{KeyLock, LockId, Right};
 use super::nesting::{self, Under};
 use super::options::WriteOptions;
 use super::search::late;
@@ -27,7 +27,7 @@ use crate::bounds::{Key, Value};
 use crate::consistency::Consistency;
 use crate::error::{Error, ErrorKind, Outcome, Result, StoreError};
 use crate::event::Event;
-use crate::store::{Change, Saved, Store, Ticket};
+use crate::store::{Change, Saved, Store, Ticket, unmerged};
 use crate::tier::Hold;
 use crate::time::{self, Timestamp, Unanswered};
 
@@ -68,7 +68,12 @@ enum Stage {
 }
 
 impl<K: Key, V: Value> Turn<K, V> {
-    pub(super) async fn take(engine: Engine<K, V>, keys: Vec<K>, options: WriteOptions) -> Result<Self> {
+    pub(super) async fn take(
+        engine: Engine<K, V>,
+        keys: Vec<K>,
+        options: WriteOptions,
+        right: Right,
+    ) -> Result<Self> {
         if engine.0.background.is_closed() {
             return Err(closed());
         }
@@ -77,7 +82,7 @@ impl<K: Key, V: Value> Turn<K, V> {
             return Err(nested_write());
         }
         let locks = match engine.0.setup.turns {
-            true => within_deadline(&engine, OTHERS_WRITE, engine.0.key_locks.lock(&ids)).await?,
+            true => within_deadline(&engine, OTHERS_WRITE, engine.0.key_locks.lock(&ids, right)).await?,
             false => Vec::new(),
         };
         let began = engine.context().clock.now();
@@ -169,6 +174,13 @@ impl<K: Key, V: Value> Turn<K, V> {
         self.write(true, async { store.delete(&key).await }).await
     }
 
+    /// Has an operand merged into what the key has, by the write-behind below; what that comes to.
+    pub(crate) async fn merge(&mut self, operand: V) -> Result<V> {
+        let Some(backing) = self.engine.0.setup.backing.clone() else { return Err(unmerged()) };
+        let key = self.key()?.clone();
+        self.write(true, async { backing.merge(&key, operand).await }).await
+    }
+
     /// Applies changes of the turn's keys in the store, all in one call.
     ///
     /// # Errors
@@ -236,6 +248,11 @@ impl<K: Key, V: Value> Turn<K, V> {
         let (key, value) = match change {
             Change::Put(key, value) => (key, Some(value)),
             Change::Delete(key) => (key, None),
+            // What it comes to is not known here: no copy is kept.
+            Change::Merge(key, _) => {
+                let levels = &self.engine.0.setup.levels;
+                return levels.release(std::slice::from_ref(&key), hold).await.map(|()| false);
+            }
         };
         let levels = &self.engine.0.setup.levels;
         let entry = self.engine.context().date(value, self.began, self.options.own_ttl());

@@ -45,14 +45,21 @@ impl<V, C: Codec<V>> Form<V, C> {
         let key = serde_json::to_vec(change.key())?;
         let mut bytes = Vec::new();
         let value = match change {
-            Change::Put(_, value) => {
+            Change::Put(_, value) | Change::Merge(_, value) => {
                 self.codec.encode(value, &mut bytes)?;
                 Some(&bytes[..])
             }
             Change::Delete(_) => None,
         };
         let accepted = u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX);
-        let payload = Payload { codec: self.codec.id(), schema: self.schema, accepted, key: &key, value };
+        let payload = Payload {
+            codec: self.codec.id(),
+            schema: self.schema,
+            accepted,
+            key: &key,
+            value,
+            is_merge: !change.replaces(),
+        };
         Ok(payload::encode(&payload))
     }
 
@@ -65,7 +72,7 @@ impl<V, C: Codec<V>> Form<V, C> {
             None => Ok(Change::Delete(key)),
             Some(value) => {
                 let value = self.read_value(&payload, value).ok_or_else(|| self.why_not(&payload))?;
-                Ok(Change::Put(key, value))
+                Ok(if payload.is_merge { Change::Merge(key, value) } else { Change::Put(key, value) })
             }
         }
     }

@@ -3,7 +3,7 @@
 //! | what | bytes |
 //! |---|---|
 //! | format | 1: the number 1 |
-//! | kind | 1: 1 for a put, 2 for a delete |
+//! | kind | 1: 1 for a put, 2 for a delete, 3 for a merge |
 //! | codec id | 1: what wrote the value |
 //! | schema | 4: the version of the value's type |
 //! | accepted | 8: when the write was accepted, in milliseconds since 1970 |
@@ -21,6 +21,7 @@ use std::fmt;
 const FORMAT: u8 = 1;
 const PUT: u8 = 1;
 const DELETE: u8 = 2;
+const MERGE: u8 = 3;
 /// How many bytes come before the key.
 const HEAD: usize = 19;
 
@@ -35,14 +36,20 @@ pub struct Payload<'a> {
     pub accepted: u64,
     /// The key.
     pub key: &'a [u8],
-    /// The value that is put; none if the key is deleted.
+    /// The value that is put, or the operand that is merged; none if the key is deleted.
     pub value: Option<&'a [u8]>,
+    /// Whether it is merged.
+    pub is_merge: bool,
 }
 
 /// Keys and values are users' data, and data is not for logs.
 impl fmt::Debug for Payload<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.value.is_some() { "put" } else { "delete" };
+        let kind = match (self.is_merge, self.value) {
+            (true, _) => "merge",
+            (false, Some(_)) => "put",
+            (false, None) => "delete",
+        };
         write!(f, "Payload({kind}, codec {}, schema {})", self.codec, self.schema)
     }
 }
@@ -54,7 +61,7 @@ pub enum NoPayload {
     Empty,
     /// They are of a format with another number.
     Format(u8),
-    /// They are neither a put nor a delete.
+    /// They are neither a put nor a delete nor a merge.
     Kind(u8),
     /// They end before the key does.
     Short,
@@ -70,7 +77,7 @@ impl fmt::Display for NoPayload {
                 write!(f, "the record is of format {format}, which this version of larder does not know")
             }
             Self::Kind(kind) => {
-                write!(f, "the record is of kind {kind}, which is neither a put nor a delete")
+                write!(f, "the record is of kind {kind}, which is neither a put, a delete nor a merge")
             }
             Self::Short => f.write_str("the record ends before its key does"),
             Self::ValueOfDelete => f.write_str("the record is a delete, and has a value"),
@@ -84,7 +91,12 @@ impl std::error::Error for NoPayload {}
 pub fn encode(payload: &Payload<'_>) -> Vec<u8> {
     let value = payload.value.unwrap_or_default();
     let mut bytes = Vec::with_capacity(HEAD + payload.key.len() + value.len());
-    bytes.extend([FORMAT, if payload.value.is_some() { PUT } else { DELETE }, payload.codec]);
+    let kind = match (payload.is_merge, payload.value) {
+        (true, _) => MERGE,
+        (false, Some(_)) => PUT,
+        (false, None) => DELETE,
+    };
+    bytes.extend([FORMAT, kind, payload.codec]);
     bytes.extend(payload.schema.to_le_bytes());
     bytes.extend(payload.accepted.to_le_bytes());
     bytes.extend(u32::try_from(payload.key.len()).unwrap_or(u32::MAX).to_le_bytes());
@@ -114,13 +126,13 @@ fn decode_first_format(bytes: &[u8]) -> Result<Payload<'_>, NoPayload> {
     let length = usize::try_from(u32::from_le_bytes(*length)).map_err(|_| NoPayload::Short)?;
     let (key, value) = rest.split_at_checked(length).ok_or(NoPayload::Short)?;
     let value = match (*kind, value) {
-        (PUT, value) => Some(value),
+        (PUT | MERGE, value) => Some(value),
         (DELETE, []) => None,
         (DELETE, _) => return Err(NoPayload::ValueOfDelete),
         (kind, _) => return Err(NoPayload::Kind(kind)),
     };
     let (schema, accepted) = (u32::from_le_bytes(*schema), u64::from_le_bytes(*accepted));
-    Ok(Payload { codec: *codec, schema, accepted, key, value })
+    Ok(Payload { codec: *codec, schema, accepted, key, value, is_merge: *kind == MERGE })
 }
 
 #[cfg(test)]
@@ -129,8 +141,14 @@ mod tests {
 
     use super::*;
 
-    const PUT_OF_TWO: Payload<'static> =
-        Payload { codec: 1, schema: 3, accepted: 1_700_000_000_123, key: b"\"ab\"", value: Some(b"{}") };
+    const PUT_OF_TWO: Payload<'static> = Payload {
+        codec: 1,
+        schema: 3,
+        accepted: 1_700_000_000_123,
+        key: b"\"ab\"",
+        value: Some(b"{}"),
+        is_merge: false,
+    };
 
     /// Golden: these bytes are on people's disks. A change of them is a new format with a new number.
     #[test]
@@ -175,7 +193,7 @@ mod tests {
         fn what_was_encoded_is_decoded(
             codec: u8, schema: u32, accepted: u64, key: Vec<u8>, value: Option<Vec<u8>>
         ) {
-            let payload = Payload { codec, schema, accepted, key: &key, value: value.as_deref() };
+            let payload = Payload { codec, schema, accepted, key: &key, value: value.as_deref(), is_merge: false };
             let bytes = encode(&payload);
             prop_assert_eq!(decode(&bytes), Ok(payload));
         }

@@ -31,7 +31,7 @@ const LONGEST: usize = 16 << 20;
 /// Any process appends, and any reads what another has written before it is in the store. Keys are spread over
 /// [`shards`](Self::shards); each has one owner among the processes, who brings its writes to the store, in their order. Who
 /// that is stands in the store, with the offset, in the row of the shard: so it asks for
-/// [`exactly_once`](crate::WriteBehindBuilder::exactly_once). When the owner goes, or dies, another takes over within the
+/// [`exactly_once`](crate::store::WriteBehindBuilder::exactly_once). When the owner goes, or dies, another takes over within the
 /// [`lease`](Self::lease); processes that come and go share the shards out evenly.
 ///
 /// ```
@@ -265,7 +265,7 @@ where
     async fn append(&self, change: &Change<K, V>, record: &[u8], limits: Limits) -> Result<Option<Seq>> {
         let place = Place::of(change.key(), self.shards);
         let seen = self.seen(place.shard);
-        let write = StreamWrite { seen, replaces: replaces(change), place: &place, record, limits };
+        let write = StreamWrite { seen, replaces: change.replaces(), place: &place, record, limits };
         match self.server.append(write).await? {
             (Appended::At { seq, boundary, .. }, life) => {
                 self.note(place.shard, seq, (life, boundary));
@@ -329,11 +329,6 @@ impl<V, C: Codec<V>> OpenStream<V, C> {
         }
         Ok(waiting)
     }
-}
-
-/// Whether nothing that waits before it counts for readers of the key.
-const fn replaces<K, V>(change: &Change<K, V>) -> bool {
-    matches!(change, Change::Put(..) | Change::Delete(_))
 }
 
 impl<K, V, C> fmt::Debug for RedisStream<K, V, C> {

@@ -1,6 +1,7 @@
 //! The system of record behind the cache: [`Loader`] to read it, [`Store`] to write it as well.
 
 mod function;
+mod merge;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub mod sqlx;
 mod transactional;
@@ -21,9 +22,11 @@ use crate::error::StoreError;
 
 pub use crate::change::{Change, DeadLetter, JournalId, PendingWrite, Seq, ShardId};
 pub use function::{LoadFn, StoreFn, load_fn, store_fn};
-pub use transactional::{Batch, Claim, Committed, IdempotentStore, TransactionalStore};
+pub(crate) use merge::Merging;
+pub use merge::{Counter, Merge, Sum};
+pub use transactional::{Batch, Claim, Committed, IdempotentStore, MergeStore, TransactionalStore};
 pub use write_behind::{AtLimit, Backlog, Unwritten, WriteBehind, WriteBehindBuilder, write_behind};
-pub(crate) use write_behind::{Backing, Ticket};
+pub(crate) use write_behind::{Backing, Ticket, unmerged};
 
 /// How many keys the default [`Loader::load_many`] asks for at a time.
 const LOADS_AT_A_TIME: usize = 16;
@@ -74,16 +77,27 @@ pub trait Store<K: Key, V: Value>: Loader<K, V> {
     /// Applies `changes` in their order; the first that fails ends it. Override it to write a batch at once.
     ///
     /// An error that says [`not_applied`](StoreError::not_applied) says so of all of them: the copies of all keys stay.
+    /// [`Change::Merge`] is an error here: it comes in a [`Batch`] only, which says how to merge.
     async fn apply(&self, changes: &[Change<K, V>]) -> Result<(), StoreError> {
         for (done, change) in changes.iter().enumerate() {
             let applied = match change {
                 Change::Put(key, value) => self.save(key, value).await.map(|_saved| ()),
                 Change::Delete(key) => self.delete(key).await,
+                Change::Merge(..) => Err(cannot_merge()),
             };
             applied.map_err(|error| error.after(done))?;
         }
         Ok(())
     }
+}
+
+/// The error of a store that is given an operand, and has nobody who says what to make of it.
+pub(crate) fn cannot_merge() -> StoreError {
+    StoreError::new(
+        "this store does not know how operands are merged: write-behind that was built with `merge` does",
+    )
+    .not_applied()
+    .permanent()
 }
 
 /// What a store made of a value it was given.

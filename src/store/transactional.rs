@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::Store;
+use super::{Merging, Store};
 use crate::bounds::{Key, Value};
 use crate::change::{Change, DeadLetter, JournalId, PendingWrite, Seq, ShardId};
 use crate::error::StoreError;
@@ -47,6 +47,7 @@ pub struct Batch<K, V> {
     pub(crate) writes: Vec<PendingWrite<K, V>>,
     pub(crate) changes: Vec<Change<K, V>>,
     pub(crate) letters: Vec<DeadLetter>,
+    pub(crate) merging: Option<Merging<V>>,
 }
 
 impl<K, V> Batch<K, V> {
@@ -79,6 +80,25 @@ impl<K, V> Batch<K, V> {
     /// history; [`keeps_every_write`](TransactionalStore::keeps_every_write) must say so.
     pub fn writes(&self) -> &[PendingWrite<K, V>] {
         &self.writes
+    }
+
+    /// The value of a key once `change`, one of this batch, has been made of it; `value` is what it had before.
+    ///
+    /// For those that [merge](Change::Merge): they are made of the value that the key has in the transaction.
+    ///
+    /// # Errors
+    ///
+    /// Write-behind was built without [`merge`](super::WriteBehindBuilder::merge), and this is a merge.
+    pub fn value_after(&self, value: Option<V>, change: &Change<K, V>) -> Result<Option<V>, StoreError>
+    where
+        V: Value,
+    {
+        match (&self.merging, change) {
+            (Some(merging), change) => Ok(merging.after(value, change)),
+            (None, Change::Put(_, value)) => Ok(Some(value.clone())),
+            (None, Change::Delete(_)) => Ok(None),
+            (None, Change::Merge(..)) => Err(super::cannot_merge()),
+        }
     }
 
     /// Writes that are put aside, because the store will never take them. They are in neither of the others.
@@ -181,6 +201,31 @@ pub trait TransactionalStore<K: Key, V: Value>: Store<K, V> {
 
     /// Forgets the row of `shard`: its journal is gone for good.
     async fn forget(&self, shard: ShardId) -> Result<(), StoreError>;
+}
+
+/// A store that can merge: it makes [`Change::Merge`] of a batch's changes in the transaction, and says in one breath what a
+/// key has and how far the shard has come. Used by [`merge`](super::WriteBehindBuilder::merge).
+///
+/// Of the operands that wait those are added to a value that is read which the store does not have yet: value and offset must
+/// be of one moment, or one would be counted twice, or not at all.
+#[async_trait]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot merge: it is no `MergeStore<{K}, {V}>`",
+    label = "not a store that merges these keys and values",
+    note = "implement `MergeStore<{K}, {V}>`, or use a ready-made store of `larder::sqlx`; an exact counter needs a store that \
+            has value and offset in one transaction"
+)]
+pub trait MergeStore<K: Key, V: Value>: TransactionalStore<K, V> {
+    /// What `keys` have, one place for each, and the offset of `shard`, all in one snapshot; 0 where there is no row of it.
+    async fn snapshot(&self, shard: ShardId, keys: &[K]) -> Result<(Vec<Option<V>>, Seq), StoreError>;
+}
+
+/// An `Arc` of a store that merges is one.
+#[async_trait]
+impl<K: Key, V: Value, S: MergeStore<K, V> + ?Sized> MergeStore<K, V> for std::sync::Arc<S> {
+    async fn snapshot(&self, shard: ShardId, keys: &[K]) -> Result<(Vec<Option<V>>, Seq), StoreError> {
+        (**self).snapshot(shard, keys).await
+    }
 }
 
 fn lends_no_shards() -> StoreError {

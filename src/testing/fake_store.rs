@@ -10,13 +10,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::Gate;
 use crate::bounds::{Key, Value};
 use crate::error::StoreError;
 use crate::store::{
-    Batch, Change, Claim, Committed, DeadLetter, IdempotentStore, JournalId, Loader, PendingWrite, Saved,
-    Seq, ShardId, Store, TransactionalStore,
+    Batch, Change, Claim, Committed, DeadLetter, IdempotentStore, JournalId, Loader, MergeStore,
+    PendingWrite, Saved, Seq, ShardId, Store, TransactionalStore, cannot_merge,
 };
 
 /// A call of a store.
@@ -98,6 +99,8 @@ struct State<K, V> {
     rows: HashMap<K, V>,
     calls: HashMap<Call, Plan>,
     shards: HashMap<ShardId, Claim>,
+    /// Who has a lease on a shard, and until when.
+    leases: HashMap<ShardId, (u64, Instant)>,
     letters: BTreeMap<(ShardId, Seq), DeadLetter>,
     seen: HashSet<(ShardId, Seq)>,
     history: Vec<Change<K, V>>,
@@ -132,6 +135,7 @@ impl<K: Key, V: Value> FakeStore<K, V> {
             rows: rows.into_iter().collect(),
             calls: HashMap::new(),
             shards: HashMap::new(),
+            leases: HashMap::new(),
             letters: BTreeMap::new(),
             seen: HashSet::new(),
             history: Vec::new(),
@@ -156,6 +160,7 @@ impl<K: Key, V: Value> FakeStore<K, V> {
             rows: state.rows.clone(),
             calls: HashMap::new(),
             shards: state.shards.clone(),
+            leases: state.leases.clone(),
             letters: state.letters.clone(),
             seen: state.seen.clone(),
             history: state.history.clone(),
@@ -328,12 +333,17 @@ impl<K: Key, V: Value> State<K, V> {
         match change {
             Change::Put(key, value) => _ = self.rows.insert(key.clone(), value.clone()),
             Change::Delete(key) => _ = self.rows.remove(key),
+            // It has been made of what the key has, or refused, before it comes here.
+            Change::Merge(..) => {}
         }
         self.history.push(change.clone());
     }
 
     fn try_apply(&mut self, change: &Change<K, V>) -> Result<(), StoreError> {
         self.check(change)?;
+        if !change.replaces() {
+            return Err(cannot_merge());
+        }
         self.apply(change);
         Ok(())
     }
@@ -347,7 +357,15 @@ impl<K: Key, V: Value> State<K, V> {
             false => batch.changes().to_vec(),
         };
         changes.iter().try_for_each(|change| self.check(change))?;
-        changes.iter().for_each(|change| self.apply(change));
+        for change in &changes {
+            let value = batch.value_after(self.rows.get(change.key()).cloned(), change)?;
+            let key = change.key().clone();
+            match (change, value) {
+                (Change::Merge(..), Some(value)) => self.apply(&Change::Put(key, value)),
+                (Change::Merge(..), None) => self.apply(&Change::Delete(key)),
+                _ => self.apply(change),
+            }
+        }
         let letters = batch.letters().iter().map(|letter| ((letter.shard(), letter.seq()), letter.clone()));
         self.letters.extend(letters);
         self.shards.insert(batch.shard(), Claim::new(batch.epoch(), batch.upto()));
@@ -409,6 +427,51 @@ impl<K: Key, V: Value> TransactionalStore<K, V> for FakeStore<K, V> {
         self.call(Call::Claim, claim).await
     }
 
+    async fn claim_for(
+        &self,
+        shard: ShardId,
+        owner: u64,
+        lease: Duration,
+    ) -> Result<Option<Claim>, StoreError> {
+        let claim = move |state: &mut State<K, V>| {
+            let now = Instant::now();
+            let is_taken = |(other, until): &(u64, Instant)| *other != owner && *until > now;
+            if state.leases.get(&shard).is_some_and(is_taken) {
+                return Ok(None);
+            }
+            state.leases.insert(shard, (owner, now + lease));
+            let row = state.shards.entry(shard).or_insert_with(|| Claim::new(0, 0));
+            *row = Claim::new(row.epoch() + 1, row.offset());
+            Ok(Some(*row))
+        };
+        self.call(Call::Claim, claim).await
+    }
+
+    async fn renew(
+        &self,
+        journal: JournalId,
+        owner: u64,
+        lease: Duration,
+    ) -> Result<Vec<(u16, u64)>, StoreError> {
+        let mut state = self.0.state.lock();
+        let State { leases, shards, .. } = &mut *state;
+        let own =
+            leases.iter_mut().filter(|(shard, (other, _))| shard.journal() == journal && *other == owner);
+        let renewed = own.map(|(shard, (_, until))| {
+            *until = Instant::now() + lease;
+            (shard.number(), shards.get(shard).map_or(0, |claim| claim.epoch()))
+        });
+        Ok(renewed.collect())
+    }
+
+    async fn release(&self, shard: ShardId, epoch: u64) -> Result<(), StoreError> {
+        let mut state = self.0.state.lock();
+        if state.shards.get(&shard).is_some_and(|claim| claim.epoch() == epoch) {
+            state.leases.remove(&shard);
+        }
+        Ok(())
+    }
+
     async fn offset(&self, shard: ShardId) -> Result<Option<Claim>, StoreError> {
         // As if each of them had the row locked.
         _ = self.0.to_land.subscribe().wait_for(|writes| *writes == 0).await;
@@ -441,6 +504,18 @@ impl<K: Key, V: Value> TransactionalStore<K, V> for FakeStore<K, V> {
     async fn forget(&self, shard: ShardId) -> Result<(), StoreError> {
         self.0.state.lock().shards.remove(&shard);
         Ok(())
+    }
+}
+
+#[async_trait]
+impl<K: Key, V: Value> MergeStore<K, V> for FakeStore<K, V> {
+    async fn snapshot(&self, shard: ShardId, keys: &[K]) -> Result<(Vec<Option<V>>, Seq), StoreError> {
+        let keys = keys.to_vec();
+        let snapshot = move |state: &mut State<K, V>| {
+            let values = keys.iter().map(|key| state.rows.get(key).cloned()).collect();
+            Ok((values, state.shards.get(&shard).map_or(0, |claim| claim.offset())))
+        };
+        self.call(Call::Load, snapshot).await
     }
 }
 

@@ -30,7 +30,7 @@ pub fn batch<K: Key + Ord, V: Value>(
     let changes = last.into_values().cloned().collect();
     let numbers = writes.iter().map(PendingWrite::seq).chain(letters.iter().map(DeadLetter::seq));
     let upto = numbers.max().unwrap_or(after);
-    Batch { shard, epoch, after, upto, writes, changes, letters }
+    Batch { shard, epoch, after, upto, writes, changes, letters, merging: None }
 }
 
 /// Checks every promise of [`TransactionalStore`] against stores made by `make`, a new and empty one for each promise.

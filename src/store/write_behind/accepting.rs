@@ -56,7 +56,7 @@ impl<K: Key + Ord, V: Value> Store<K, V> for WriteBehind<K, V> {
 }
 
 /// How far a write has come.
-enum Entered {
+pub(super) enum Entered {
     /// It is on its way into the log.
     Arriving(Appending),
     /// It waits under this number.
@@ -68,7 +68,7 @@ enum Entered {
 impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
     async fn accept(&self, change: Change<K, V>) -> Result<(), StoreError> {
         if let Some(shared) = &self.0.shared {
-            return self.append(shared, &change).await;
+            return self.append(shared, &change).await.map(drop);
         }
         match self.enter(change).await? {
             Entered::Arriving(appending) => {
@@ -81,7 +81,7 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
     }
 
     /// Has a write take its place. It is accepted when it is in the log, where there is one.
-    async fn enter(&self, change: Change<K, V>) -> Result<Entered, StoreError> {
+    pub(super) async fn enter(&self, change: Change<K, V>) -> Result<Entered, StoreError> {
         self.start().map_err(refused)?;
         let record = self.record(&change)?;
         match self.try_enter(change, record) {

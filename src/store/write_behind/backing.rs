@@ -7,17 +7,19 @@ use async_trait::async_trait;
 
 use super::{Backlog, Hear, Ticket, WriteBehind};
 use crate::bounds::{Key, Value};
-use crate::error::Result;
+use crate::error::{Result, StoreError};
 use crate::event::Events;
 
 #[async_trait]
-pub(crate) trait Backing<K>: Send + Sync {
+pub(crate) trait Backing<K, V>: Send + Sync {
     /// Events go to the cache, and it hears of what has been written, from the first write on.
     fn attach(&self, events: Arc<Events>, hear: Hear<K>);
     /// What can be awaited of the last writes of `keys`; `None` if nothing waits for them.
     fn ticket(&self, keys: &[K]) -> Option<Ticket>;
     /// Resolves when nothing waits for `keys` any more.
     async fn settle(&self, keys: &[K]) -> Result<()>;
+    /// Has an operand merged into what a key has; what that comes to.
+    async fn merge(&self, key: &K, operand: V) -> Result<V, StoreError>;
     fn backlog(&self) -> Backlog;
     async fn flush(&self) -> Result<()>;
     /// How many writes are left.
@@ -25,7 +27,7 @@ pub(crate) trait Backing<K>: Send + Sync {
 }
 
 #[async_trait]
-impl<K: Key + Ord, V: Value> Backing<K> for WriteBehind<K, V> {
+impl<K: Key + Ord, V: Value> Backing<K, V> for WriteBehind<K, V> {
     fn attach(&self, events: Arc<Events>, hear: Hear<K>) {
         self.attach(events);
         self.give_tickets();
@@ -39,6 +41,10 @@ impl<K: Key + Ord, V: Value> Backing<K> for WriteBehind<K, V> {
 
     async fn settle(&self, keys: &[K]) -> Result<()> {
         self.settle(keys).await
+    }
+
+    async fn merge(&self, key: &K, operand: V) -> Result<V, StoreError> {
+        self.merge(key, operand).await
     }
 
     fn backlog(&self) -> Backlog {

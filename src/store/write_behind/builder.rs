@@ -5,14 +5,14 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::destination::Destination;
+use super::destination::{Destination, Merges};
 use super::settings::{AtLimit, Settings};
 use super::{Weigh, WriteBehind};
 use crate::bounds::{Key, Value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::{Events, Observer};
 use crate::journal::{Journal, Opened};
-use crate::store::{Change, IdempotentStore, Store, TransactionalStore};
+use crate::store::{Change, IdempotentStore, Merge, MergeStore, Merging, Store, TransactionalStore};
 
 /// Writes to `store` later, in batches, and answers now.
 ///
@@ -46,6 +46,7 @@ pub fn write_behind<K: Key + Ord, V: Value, S: Store<K, V>>(store: S) -> WriteBe
     let store = Arc::new(store);
     WriteBehindBuilder {
         destination: Destination::AtLeastOnce(Arc::clone(&store) as Arc<dyn Store<K, V>>),
+        merges: None,
         store,
         promises: 0,
         open: None,
@@ -62,6 +63,8 @@ pub fn write_behind<K: Key + Ord, V: Value, S: Store<K, V>>(store: S) -> WriteBe
 pub struct WriteBehindBuilder<K, V, S> {
     store: Arc<S>,
     destination: Destination<K, V>,
+    /// On their way into the destination.
+    merges: Option<Merges<K, V>>,
     /// How often it was said what the store promises.
     promises: u8,
     open: Option<Open<K, V>>,
@@ -82,12 +85,59 @@ impl<K: Key + Ord, V: Value, S: Store<K, V>> WriteBehindBuilder<K, V, S> {
     where
         S: TransactionalStore<K, V>,
     {
+        if let Destination::ExactlyOnce(..) = self.destination {
+            return self;
+        }
         Self {
             promises: self.promises + 1,
             destination: Destination::ExactlyOnce(
-                Arc::clone(&self.store) as Arc<dyn TransactionalStore<K, V>>
+                Arc::clone(&self.store) as Arc<dyn TransactionalStore<K, V>>,
+                self.merges,
             ),
+            merges: None,
             ..self
+        }
+    }
+
+    /// Writes may merge into what a key has, as `merge` says: [`increment`](crate::LayeredCache::increment) counts, with
+    /// [`Sum`](crate::store::Sum). They are written [`exactly_once`](Self::exactly_once), which need not be said.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # async fn demo() -> Result<(), Box<dyn std::error::Error>> {
+    /// use larder::sqlx::{Kind, SqliteStore, Table};
+    /// use larder::{Memory, journal::Volatile, store::Sum};
+    ///
+    /// # let pool = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await?;
+    /// # sqlx::query("CREATE TABLE views (page INTEGER PRIMARY KEY, views INTEGER)").execute(&pool).await?;
+    /// let views: SqliteStore<u64, u64> =
+    ///     SqliteStore::new(pool, Table::new("views").key("page", Kind::Int).column("views", Kind::Int).sqlite()?);
+    /// views.migrate().await?;
+    /// let views = larder::write_behind(views)
+    ///     .merge(Sum)
+    ///     .journal(Volatile::new()) // or one that outlives the process
+    ///     .tier(Memory::with_capacity(10_000))
+    ///     .ttl(std::time::Duration::from_secs(60))
+    ///     .build()?;
+    ///
+    /// assert_eq!(views.increment(&7, 1).await?.into_output(), 1);
+    /// assert_eq!(views.increment(&7, 2).await?.into_output(), 3);
+    /// # Ok(())
+    /// # }
+    /// # #[cfg(feature = "sqlite")]
+    /// # tokio::runtime::Runtime::new().unwrap().block_on(demo()).unwrap();
+    /// ```
+    pub fn merge(self, merge: impl Merge<V>) -> Self
+    where
+        S: MergeStore<K, V>,
+    {
+        let store = Arc::clone(&self.store) as Arc<dyn MergeStore<K, V>>;
+        let merges = Some(Merges { store, merging: Merging::new(merge) });
+        match self.destination {
+            Destination::ExactlyOnce(store, _) => {
+                Self { destination: Destination::ExactlyOnce(store, merges), ..self }
+            }
+            _ => Self { merges, ..self }.exactly_once(),
         }
     }
 

@@ -1,17 +1,26 @@
-//! What a batch comes to: of several operations on one key the last one counts.
+//! What a batch comes to: of several operations on one key the last one counts, and what was merged into it.
 
-use crate::store::Change;
+use crate::store::{Change, Merging};
 
-/// One change for each key, sorted by key, which leaves the same behind as all `changes` in their order.
+/// One change for each key, sorted by key, which leaves the same behind as all `changes` in their order. Without `merging`
+/// there are no merges among them.
 ///
 /// Sorted since stores keep neighbouring rows together, and since two batches that lock rows in one order cannot lock each
 /// other out.
-pub fn coalesce<K: Ord, V>(mut changes: Vec<Change<K, V>>) -> Vec<Change<K, V>> {
-    // The last one of a key first: the others are then dropped as its repetitions.
-    changes.reverse();
+pub(crate) fn coalesce<K: Ord, V: 'static>(
+    mut changes: Vec<Change<K, V>>,
+    merging: Option<&Merging<V>>,
+) -> Vec<Change<K, V>> {
     changes.sort_by(|one, other| one.key().cmp(other.key()));
-    changes.dedup_by(|later, kept| later.key() == kept.key());
-    changes
+    let mut kept: Vec<Change<K, V>> = Vec::with_capacity(changes.len());
+    for later in changes {
+        let earlier = kept.pop_if(|earlier| earlier.key() == later.key());
+        kept.push(match (earlier, merging) {
+            (Some(earlier), Some(merging)) => merging.join(earlier, later),
+            (_, _) => later,
+        });
+    }
+    kept
 }
 
 #[cfg(test)]
@@ -19,12 +28,14 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::store::Sum;
     use proptest::prelude::*;
 
     fn any_change() -> impl Strategy<Value = Change<u8, u16>> {
-        (0_u8..6, proptest::option::of(any::<u16>())).prop_map(|(key, value)| match value {
-            Some(value) => Change::Put(key, value),
-            None => Change::Delete(key),
+        (0_u8..6, 0_u8..4, any::<u16>()).prop_map(|(key, kind, value)| match kind {
+            0 => Change::Put(key, value),
+            1 => Change::Delete(key),
+            _ => Change::Merge(key, value),
         })
     }
 
@@ -33,6 +44,10 @@ mod tests {
             match change {
                 Change::Put(key, value) => _ = rows.insert(*key, *value),
                 Change::Delete(key) => _ = rows.remove(key),
+                Change::Merge(key, operand) => {
+                    let row = rows.entry(*key).or_default();
+                    *row = row.saturating_add(*operand);
+                }
             }
         }
     }
@@ -40,8 +55,8 @@ mod tests {
     #[test]
     fn a_put_and_a_delete_never_swap() {
         let put = |value| Change::Put(1, value);
-        assert_eq!(coalesce(vec![put(1), Change::Delete(1)]), [Change::Delete(1)]);
-        assert_eq!(coalesce(vec![put(1), Change::Delete(1), put(2)]), [put(2)]);
+        assert_eq!(coalesce(vec![put(1), Change::Delete(1)], None), [Change::Delete(1)]);
+        assert_eq!(coalesce(vec![put(1), Change::Delete(1), put(2)], None), [put(2)]);
     }
 
     proptest! {
@@ -52,7 +67,7 @@ mod tests {
         ) {
             let (mut one_by_one, mut at_once) = (before.clone(), before);
             apply(&mut one_by_one, &changes);
-            let batch = coalesce(changes);
+            let batch = coalesce(changes, Some(&Merging::new(Sum)));
             apply(&mut at_once, &batch);
             prop_assert_eq!(one_by_one, at_once);
             let keys: Vec<u8> = batch.iter().map(|change| *change.key()).collect();

@@ -8,8 +8,8 @@ use super::pending::{What, Work};
 use crate::bounds::{Key, Value};
 use crate::error::StoreError;
 use crate::store::{
-    Batch, Change, Claim, Committed, DeadLetter, IdempotentStore, JournalId, PendingWrite, Seq, ShardId,
-    Store, TransactionalStore,
+    Batch, Change, Claim, Committed, DeadLetter, IdempotentStore, JournalId, MergeStore, Merging,
+    PendingWrite, Seq, ShardId, Store, TransactionalStore,
 };
 
 /// A store, and how it is told of writes so that none has its effect more often than it may.
@@ -18,8 +18,14 @@ pub(super) enum Destination<K, V> {
     AtLeastOnce(Arc<dyn Store<K, V>>),
     /// The same, and the store knows it again.
     OnceById(Arc<dyn IdempotentStore<K, V>>),
-    /// The store has the offset.
-    ExactlyOnce(Arc<dyn TransactionalStore<K, V>>),
+    /// The store has the offset, and may be able to merge.
+    ExactlyOnce(Arc<dyn TransactionalStore<K, V>>, Option<Merges<K, V>>),
+}
+
+/// A store that can merge, and how.
+pub(super) struct Merges<K, V> {
+    pub(super) store: Arc<dyn MergeStore<K, V>>,
+    pub(super) merging: Merging<V>,
 }
 
 /// What became of work that a store was given.
@@ -35,7 +41,7 @@ pub(super) enum Given {
 impl<K: Key + Ord, V: Value> Destination<K, V> {
     /// Whether the store keeps an offset, which says what has become of a batch.
     pub(super) const fn keeps_offsets(&self) -> bool {
-        matches!(self, Self::ExactlyOnce(_))
+        matches!(self, Self::ExactlyOnce(..))
     }
 
     /// Whether a write may have its effect once more, after newer ones.
@@ -48,7 +54,15 @@ impl<K: Key + Ord, V: Value> Destination<K, V> {
         match self {
             Self::AtLeastOnce(_) => false,
             Self::OnceById(_) => true,
-            Self::ExactlyOnce(store) => store.keeps_every_write(),
+            Self::ExactlyOnce(store, _) => store.keeps_every_write(),
+        }
+    }
+
+    /// The store that can merge, and how.
+    pub(super) const fn merges(&self) -> Option<&Merges<K, V>> {
+        match self {
+            Self::ExactlyOnce(_, merges) => merges.as_ref(),
+            _ => None,
         }
     }
 
@@ -67,7 +81,7 @@ impl<K: Key + Ord, V: Value> Destination<K, V> {
         });
         let answer = match self {
             Self::AtLeastOnce(store) => {
-                let changes = coalesce(readable.map(|(_, change)| change).collect());
+                let changes = coalesce(readable.map(|(_, change)| change).collect(), None);
                 if changes.is_empty() { Ok(()) } else { store.apply(&changes).await }
             }
             Self::OnceById(store) => {
@@ -75,11 +89,13 @@ impl<K: Key + Ord, V: Value> Destination<K, V> {
                     readable.map(|(seq, change)| PendingWrite::new(shard, seq, change)).collect();
                 if writes.is_empty() { Ok(()) } else { store.apply_once(&writes).await }
             }
-            Self::ExactlyOnce(store) => {
+            Self::ExactlyOnce(store, _) => {
                 let writes: Vec<_> =
                     readable.map(|(seq, change)| PendingWrite::new(shard, seq, change)).collect();
-                let changes = coalesce(writes.iter().map(|write| write.change().clone()).collect());
-                let batch = Batch { shard, epoch, after, upto, writes, changes, letters };
+                let merging = self.merges().map(|merges| merges.merging.clone());
+                let all = writes.iter().map(|write| write.change().clone()).collect();
+                let changes = coalesce(all, merging.as_ref());
+                let batch = Batch { shard, epoch, after, upto, writes, changes, letters, merging };
                 match store.commit(&batch).await {
                     Ok(Committed::Done) => Ok(()),
                     Ok(Committed::Refused) => return Given::Refused,
@@ -93,7 +109,7 @@ impl<K: Key + Ord, V: Value> Destination<K, V> {
     /// Becomes the owner of `shard`; `None` of a store that has no owners.
     pub(super) async fn claim(&self, shard: ShardId) -> Result<Option<Claim>, StoreError> {
         match self {
-            Self::ExactlyOnce(store) => store.claim(shard).await.map(Some),
+            Self::ExactlyOnce(store, _) => store.claim(shard).await.map(Some),
             _ => Ok(None),
         }
     }
@@ -106,7 +122,7 @@ impl<K: Key + Ord, V: Value> Destination<K, V> {
         lease: Duration,
     ) -> Result<Option<Claim>, StoreError> {
         match self {
-            Self::ExactlyOnce(store) => store.claim_for(shard, owner, lease).await,
+            Self::ExactlyOnce(store, _) => store.claim_for(shard, owner, lease).await,
             _ => Ok(None),
         }
     }
@@ -119,7 +135,7 @@ impl<K: Key + Ord, V: Value> Destination<K, V> {
         lease: Duration,
     ) -> Result<Vec<(u16, u64)>, StoreError> {
         match self {
-            Self::ExactlyOnce(store) => store.renew(journal, owner, lease).await,
+            Self::ExactlyOnce(store, _) => store.renew(journal, owner, lease).await,
             _ => Ok(Vec::new()),
         }
     }
@@ -127,7 +143,7 @@ impl<K: Key + Ord, V: Value> Destination<K, V> {
     /// Leaves `shard` to whoever comes next.
     pub(super) async fn release(&self, shard: ShardId, epoch: u64) -> Result<(), StoreError> {
         match self {
-            Self::ExactlyOnce(store) => store.release(shard, epoch).await,
+            Self::ExactlyOnce(store, _) => store.release(shard, epoch).await,
             _ => Ok(()),
         }
     }
@@ -135,14 +151,14 @@ impl<K: Key + Ord, V: Value> Destination<K, V> {
     /// Who owns `shard` and how far it is, when nothing that was begun before can change it any more.
     pub(super) async fn offset(&self, shard: ShardId) -> Result<Option<Claim>, StoreError> {
         match self {
-            Self::ExactlyOnce(store) => store.offset(shard).await,
+            Self::ExactlyOnce(store, _) => store.offset(shard).await,
             _ => Ok(None),
         }
     }
 
     pub(super) async fn forget(&self, shard: ShardId) -> Result<(), StoreError> {
         match self {
-            Self::ExactlyOnce(store) => store.forget(shard).await,
+            Self::ExactlyOnce(store, _) => store.forget(shard).await,
             _ => Ok(()),
         }
     }
@@ -155,7 +171,7 @@ impl<K: Key + Ord, V: Value> Destination<K, V> {
         most: usize,
     ) -> Option<Result<Vec<DeadLetter>, StoreError>> {
         match self {
-            Self::ExactlyOnce(store) => Some(store.letters(journal, after, most).await),
+            Self::ExactlyOnce(store, _) => Some(store.letters(journal, after, most).await),
             _ => None,
         }
     }
@@ -163,7 +179,7 @@ impl<K: Key + Ord, V: Value> Destination<K, V> {
     /// Removes one of them.
     pub(super) async fn discard(&self, shard: ShardId, seq: Seq) -> Option<Result<bool, StoreError>> {
         match self {
-            Self::ExactlyOnce(store) => Some(store.discard(shard, seq).await),
+            Self::ExactlyOnce(store, _) => Some(store.discard(shard, seq).await),
             _ => None,
         }
     }
@@ -174,7 +190,7 @@ impl<K: Key + Ord, V: Value> Destination<K, V> {
         match self {
             Self::AtLeastOnce(store) => store.apply(apply).await,
             Self::OnceById(store) => store.apply(apply).await,
-            Self::ExactlyOnce(store) => store.apply(apply).await,
+            Self::ExactlyOnce(store, _) => store.apply(apply).await,
         }
     }
 
@@ -182,7 +198,7 @@ impl<K: Key + Ord, V: Value> Destination<K, V> {
         match self {
             Self::AtLeastOnce(store) => store.load(key).await,
             Self::OnceById(store) => store.load(key).await,
-            Self::ExactlyOnce(store) => store.load(key).await,
+            Self::ExactlyOnce(store, _) => store.load(key).await,
         }
     }
 
@@ -190,7 +206,7 @@ impl<K: Key + Ord, V: Value> Destination<K, V> {
         match self {
             Self::AtLeastOnce(store) => store.load_many(keys).await,
             Self::OnceById(store) => store.load_many(keys).await,
-            Self::ExactlyOnce(store) => store.load_many(keys).await,
+            Self::ExactlyOnce(store, _) => store.load_many(keys).await,
         }
     }
 }

@@ -7,11 +7,12 @@
 //! |---|---|
 //! | [`flusher`] | what is written when, and again when: pure |
 //! | [`pending`] | what waits, and what readers see of it: pure |
-//! | [`coalesce`] | what a batch comes to: pure |
+//! | `coalesce` | what a batch comes to: pure |
 //! | `shard` | one sequence of writes, between callers and its driver |
 //! | `driver` | the task that brings them to the store |
 //! | `accepting` | how a write comes to wait, or does not |
 //! | `reading` | what readers see |
+//! | `counting` | what they see of keys that something is merged into |
 //! | `destination` | what is promised of that: at least once, once by id, exactly once |
 //! | `letters` | what the store will never take |
 //! | `shared` | writes that wait where many processes write to |
@@ -22,8 +23,8 @@
 mod accepting;
 mod backing;
 mod builder;
-#[doc(hidden)]
-pub mod coalesce;
+mod coalesce;
+mod counting;
 mod destination;
 mod driver;
 #[doc(hidden)]
@@ -68,6 +69,7 @@ use steward::{Stewarded, steward};
 
 pub(crate) use backing::Backing;
 pub use builder::{WriteBehindBuilder, write_behind};
+pub(crate) use counting::unmerged;
 pub use settings::AtLimit;
 pub(crate) use ticket::Ticket;
 
@@ -174,7 +176,9 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
         let delay = if is_shared { Duration::ZERO } else { settings.delay };
         let rules = Rules { delay, ..settings.rules(shards) };
         // A log has every write, and a store that wants every one must get it.
-        let replaces = log.is_none() && !is_shared && !destination.keeps_every_write();
+        // What is merged counts each time.
+        let counts_each = destination.keeps_every_write() || destination.merges().is_some();
+        let replaces = log.is_none() && !is_shared && !counts_each;
         let pending = || match replaces {
             true => Pending::replacing(rules.clone(), bounds, forgotten),
             false => Pending::new(rules.clone(), bounds, forgotten),

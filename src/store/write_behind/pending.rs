@@ -1,6 +1,6 @@
 //! What has been accepted and is not in the store yet: readers find it here before they ask the store.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
 use super::flusher::{Failure, Flusher, Order, Rules, Waiting};
@@ -34,6 +34,9 @@ pub enum What<K, V> {
 pub struct Pending<K, V> {
     flusher: Flusher<Accepted<K, V>>,
     latest: HashMap<K, Seq, foldhash::fast::RandomState>,
+    /// Of the keys that something is merged into: what counts for their readers, from the last operation that replaces all
+    /// before it on.
+    merged: HashMap<K, VecDeque<Seq>, foldhash::fast::RandomState>,
     bounds: Bounds,
     bytes: usize,
     /// Whether an operation takes the place of one on the same key that waits.
@@ -75,6 +78,7 @@ impl<K: Clone + Eq + Hash, V: Clone> Pending<K, V> {
         Self {
             flusher: Flusher::new(rules, settled),
             latest: HashMap::default(),
+            merged: HashMap::default(),
             bounds,
             bytes: 0,
             replaces: false,
@@ -122,10 +126,8 @@ impl<K: Clone + Eq + Hash, V: Clone> Pending<K, V> {
 
     /// One more, room or not: it has been accepted elsewhere.
     pub fn take(&mut self, change: Change<K, V>, bytes: usize, now: Timestamp) -> Seq {
-        self.bytes = self.bytes.saturating_add(bytes);
-        let key = change.key().clone();
-        let seq = self.flusher.accept(Accepted { what: What::Change(change), bytes }, now);
-        self.latest.insert(key, seq);
+        let seq = self.accepted() + 1;
+        self.take_as(seq, What::Change(change), bytes, now);
         seq
     }
 
@@ -133,7 +135,7 @@ impl<K: Clone + Eq + Hash, V: Clone> Pending<K, V> {
     pub fn take_as(&mut self, seq: Seq, what: What<K, V>, bytes: usize, now: Timestamp) {
         self.bytes = self.bytes.saturating_add(bytes);
         if let What::Change(change) = &what {
-            self.latest.insert(change.key().clone(), seq);
+            self.note(change, seq);
         }
         self.flusher.accept_as(seq, Accepted { what, bytes }, now);
     }
@@ -145,13 +147,35 @@ impl<K: Clone + Eq + Hash, V: Clone> Pending<K, V> {
         self.flusher.accept(Accepted { what: What::Unreadable(record, why), bytes }, now)
     }
 
-    /// What the store will say of `key` when all is written: `None`, whatever it says now.
+    /// Takes note of an operation for those who read its key.
+    fn note(&mut self, change: &Change<K, V>, seq: Seq) {
+        let key = change.key();
+        let before = self.latest.insert(key.clone(), seq);
+        if change.replaces() {
+            self.merged.remove(key);
+            return;
+        }
+        self.merged.entry(key.clone()).or_insert_with(|| before.into_iter().collect()).push_back(seq);
+    }
+
+    /// What the store will say of `key` when all is written: `None`, whatever it says now. Of a key that something is merged
+    /// into nothing is said here: see [`waiting`](Self::waiting).
     pub fn read(&self, key: &K) -> Option<Option<&V>> {
         match &self.flusher.get(*self.latest.get(key)?)?.operation.what {
             What::Change(Change::Put(_, value)) => Some(Some(value)),
             What::Change(Change::Delete(_)) => Some(None),
-            What::Unreadable(..) => None,
+            What::Change(Change::Merge(..)) | What::Unreadable(..) => None,
         }
+    }
+
+    /// What waits for a key that something is merged into, as far as it counts for readers: in its order, with numbers.
+    pub fn waiting(&self, key: &K) -> Vec<(Seq, Change<K, V>)> {
+        let merged = self.merged.get(key).into_iter().flatten();
+        let change = |seq: &Seq| match &self.flusher.get(*seq)?.operation.what {
+            What::Change(change) => Some((*seq, change.clone())),
+            What::Unreadable(..) => None,
+        };
+        merged.filter_map(change).collect()
     }
 
     /// The number of the last operation on `key`, if it is not settled.
@@ -201,7 +225,13 @@ impl<K: Clone + Eq + Hash, V: Clone> Pending<K, V> {
         for Waiting { seq, operation: Accepted { what, bytes }, .. } in done {
             self.bytes = self.bytes.saturating_sub(bytes);
             let What::Change(change) = what else { continue };
-            let (Change::Put(key, _) | Change::Delete(key)) = change;
+            let (Change::Put(key, _) | Change::Delete(key) | Change::Merge(key, _)) = change;
+            if let Some(merged) = self.merged.get_mut(&key) {
+                merged.retain(|other| *other != seq);
+                if merged.is_empty() {
+                    self.merged.remove(&key);
+                }
+            }
             // Only if nothing newer waits for the same key: it would be read past.
             if self.latest.get(&key) == Some(&seq) {
                 self.latest.remove(&key);

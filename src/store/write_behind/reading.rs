@@ -1,6 +1,7 @@
 //! What readers see: what waits, or else what the store has.
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 
 use super::WriteBehind;
 use crate::bounds::{Key, Value};
@@ -20,6 +21,9 @@ impl<K: Key + Ord, V: Value> Loader<K, V> for WriteBehind<K, V> {
         if let Some(waiting) = shard.read(key)? {
             return Ok(waiting);
         }
+        if let Some(merges) = self.0.destination.merges() {
+            return self.total(merges, key, shard.waiting(key)).await;
+        }
         let stored = self.0.destination.load(key).await?;
         // A write that was accepted meanwhile is newer than what the store has said.
         Ok(shard.read(key)?.unwrap_or(stored))
@@ -32,6 +36,9 @@ impl<K: Key + Ord, V: Value> Loader<K, V> for WriteBehind<K, V> {
         if let Err(error) = self.is_ready().await {
             let error = Error::store(error);
             return keys.iter().map(|_| Err(StoreError::from(error.clone()))).collect();
+        }
+        if self.0.destination.merges().is_some() {
+            return join_all(keys.iter().map(|key| self.load(key))).await;
         }
         let waiting = |key: &K| self.shard(key).read(key).map_err(StoreError::from).transpose();
         let mut answers: Vec<Option<_>> = keys.iter().map(waiting).collect();

@@ -325,6 +325,11 @@ impl<K: Key, V: Value> Shard<K, V> {
         self.wake.notify_one();
     }
 
+    /// What waits for a key that something is merged into, in its order.
+    pub(super) fn waiting(&self, key: &K) -> Vec<(Seq, Change<K, V>)> {
+        self.state.lock().pending.waiting(key)
+    }
+
     /// The value that waits for `key`, or its absence.
     ///
     /// # Errors

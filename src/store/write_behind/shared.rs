@@ -8,11 +8,13 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::accepting::{ended, full};
+use super::counting::{Numbered, unmerged};
 use super::driver::{Next, store_is_behind};
 use super::letters::refused;
 use super::settings::{AtLimit, Settings};
@@ -41,8 +43,8 @@ pub(super) struct Shared<K, V> {
     /// What this process is known by.
     pub(super) process: u64,
     limits: Limits,
-    /// The last write of each key that somebody is about to ask the ticket of.
-    written: Mutex<HashMap<K, (u16, Seq)>>,
+    /// The last write of each key that somebody is about to ask the ticket of, and how many are.
+    written: Mutex<HashMap<K, LastWrite>>,
     /// Whether anybody asks.
     gives_tickets: AtomicBool,
     places: OnceLock<Box<[Arc<dyn Place>]>>,
@@ -51,6 +53,13 @@ pub(super) struct Shared<K, V> {
     pub(super) is_stewarded: AtomicBool,
     /// Tells the steward that a shard has been forsaken.
     pub(super) nudge: Arc<Notify>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct LastWrite {
+    shard: u16,
+    seq: Seq,
+    askers: usize,
 }
 
 impl<K: Key + Ord, V: Value> Shared<K, V> {
@@ -84,10 +93,24 @@ impl<K: Key + Ord, V: Value> Shared<K, V> {
         let places = self.places.get()?;
         let mut written = self.written.lock();
         let spots = keys.iter().filter_map(|key| {
-            let (shard, seq) = written.remove(key)?;
+            let last = written.get_mut(key)?;
+            let LastWrite { shard, seq, .. } = *last;
+            last.askers -= 1;
+            if last.askers == 0 {
+                written.remove(key);
+            }
             Some((Arc::clone(places.get(usize::from(shard))?), seq))
         });
         Ticket::of(spots.collect())
+    }
+
+    fn note_written(&self, key: &K, shard: u16, seq: Seq) {
+        if self.gives_tickets.load(Ordering::Acquire) {
+            let mut written = self.written.lock();
+            let last = written.entry(key.clone()).or_insert(LastWrite { shard, seq, askers: 0 });
+            last.seq = last.seq.max(seq);
+            last.askers += 1;
+        }
     }
 
     pub(super) fn backlog(&self) -> Backlog {
@@ -110,12 +133,12 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
         _ = shared.places.set(self.0.shards.iter().map(place).collect());
     }
 
-    /// Has a write wait in the stream; it is accepted when the stream has it.
+    /// Has a write wait in the stream; it is accepted when the stream has it: its number.
     pub(super) async fn append(
         &self,
         shared: &Shared<K, V>,
         change: &Change<K, V>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Seq, StoreError> {
         self.start().map_err(refused)?;
         let record = shared.stream.encode(change).map_err(refused)?;
         let shard = self.shard(change.key());
@@ -126,10 +149,8 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
                 return Err(ended(why));
             }
             if let Some(seq) = shared.stream.append(change, &record, shared.limits).await.map_err(refused)? {
-                if shared.gives_tickets.load(Ordering::Acquire) {
-                    shared.written.lock().insert(change.key().clone(), (shard.id.number(), seq));
-                }
-                return Ok(());
+                shared.note_written(change.key(), shard.id.number(), seq);
+                return Ok(seq);
             }
             if patience.is_none() {
                 self.0.emit(&Event::AtLimit);
@@ -154,10 +175,12 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
         shared: &Shared<K, V>,
         keys: &[K],
     ) -> Vec<Result<Option<V>, StoreError>> {
-        let mut answers: Vec<Option<_>> = match self.waiting(shared, keys).await {
-            Ok(waiting) => waiting.into_iter().map(said_by).collect(),
+        let waiting = match self.waiting(shared, keys).await {
+            Ok(waiting) => waiting,
             Err(error) => return keys.iter().map(|_| Err(StoreError::from(error.clone()))).collect(),
         };
+        let said = keys.iter().zip(waiting).map(|(key, waiting)| self.said_by(key, waiting));
+        let mut answers: Vec<Option<_>> = join_all(said).await;
         let missing: Vec<usize> = (0..keys.len()).filter(|at| answers[*at].is_none()).collect();
         if !missing.is_empty() {
             let wanted: Vec<K> = missing.iter().map(|at| keys[*at].clone()).collect();
@@ -171,6 +194,30 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
             }
         }
         answers.into_iter().flatten().collect()
+    }
+
+    /// What is said of a key by what waits for it: `None`, ask the store.
+    async fn said_by(
+        &self,
+        key: &K,
+        waiting: Result<Vec<Waiting<K, V>>>,
+    ) -> Option<Result<Option<V>, StoreError>> {
+        let waiting = match waiting {
+            Ok(waiting) => waiting,
+            Err(error) => return Some(Err(StoreError::from(error))),
+        };
+        match (&waiting.last()?.change, self.0.destination.merges()) {
+            (Change::Put(_, value), _) => Some(Ok(Some(value.clone()))),
+            (Change::Delete(_), _) => Some(Ok(None)),
+            (Change::Merge(..), Some(merges)) => Some(self.total(merges, key, numbered(waiting)).await),
+            (Change::Merge(..), None) => Some(Err(refused(unmerged()))),
+        }
+    }
+
+    /// What waits for one key.
+    pub(super) async fn waiting_for(&self, shared: &Shared<K, V>, key: &K) -> Result<Numbered<K, V>> {
+        let waiting = self.waiting(shared, std::slice::from_ref(key)).await?.pop();
+        waiting.map_or(Ok(Vec::new()), |waiting| waiting.map(numbered))
     }
 
     /// What waits for `keys`, once an owner has met the server that says so.
@@ -311,15 +358,8 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
     }
 }
 
-/// What is said of a key by what waits for it: `None`, ask the store.
-fn said_by<K, V>(waiting: Result<Vec<Waiting<K, V>>>) -> Option<Result<Option<V>, StoreError>> {
-    match waiting {
-        Err(error) => Some(Err(StoreError::from(error))),
-        Ok(mut waiting) => match waiting.pop()?.change {
-            Change::Put(_, value) => Some(Ok(Some(value))),
-            Change::Delete(_) => Some(Ok(None)),
-        },
-    }
+fn numbered<K, V>(waiting: Vec<Waiting<K, V>>) -> Numbered<K, V> {
+    waiting.into_iter().map(|Waiting { seq, change }| (seq, change)).collect()
 }
 
 async fn rest(pause: &mut Duration) -> Result<()> {

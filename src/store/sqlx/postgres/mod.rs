@@ -16,11 +16,11 @@ use self::exclusive::Exclusive;
 use self::ledger::Ledger;
 use super::error::{classified, for_each, uncommitted, unconnected, undone};
 use super::table::quoted;
-use super::work::{Work, due};
+use super::work::{Work, due, merged, merged_keys};
 use crate::bounds::{Key, Value};
 use crate::error::{Error, Result, StoreError};
 use crate::store::{
-    Batch, Change, Claim, Committed, DeadLetter, JournalId, Loader, Saved, Seq, ShardId, Store,
+    Batch, Change, Claim, Committed, DeadLetter, JournalId, Loader, MergeStore, Saved, Seq, ShardId, Store,
     TransactionalStore,
 };
 
@@ -107,7 +107,7 @@ impl<K: Key, V: Value> PostgresStore<K, V> {
                 if self.rows.keeps_every_write() {
                     self.rows.apply_writes(connection, batch.writes()).await?;
                 } else {
-                    self.rows.apply(connection, batch.changes()).await?;
+                    self.apply_batch(connection, batch).await?;
                 }
                 self.ledger.keep(connection, batch.letters()).await?;
             }
@@ -116,6 +116,22 @@ impl<K: Key, V: Value> PostgresStore<K, V> {
             self.ledger.check_transaction(connection).await?;
         }
         Ok(Committed::Done)
+    }
+}
+
+impl<K: Key, V: Value> PostgresStore<K, V> {
+    /// Has the rows apply the changes of a batch; what is merged is made of what they have.
+    async fn apply_batch(
+        &self,
+        connection: &mut PgConnection,
+        batch: &Batch<K, V>,
+    ) -> Result<(), StoreError> {
+        let keys = merged_keys(batch);
+        if keys.is_empty() || self.rows.applies_merges() {
+            return self.rows.apply(connection, batch.changes()).await;
+        }
+        let values = self.rows.load_to_merge(connection, &keys).await;
+        self.rows.apply(connection, &merged(batch, values)?).await
     }
 }
 
@@ -216,6 +232,22 @@ impl<K: Key, V: Value> TransactionalStore<K, V> for PostgresStore<K, V> {
 
     async fn forget(&self, shard: ShardId) -> Result<(), StoreError> {
         self.ledger.forget(&mut *self.connection().await?, shard).await
+    }
+}
+
+#[async_trait]
+impl<K: Key, V: Value> MergeStore<K, V> for PostgresStore<K, V> {
+    async fn snapshot(&self, shard: ShardId, keys: &[K]) -> Result<(Vec<Option<V>>, Seq), StoreError> {
+        let mut connection = Exclusive::new(self.connection().await?);
+        let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+        let mut transaction = connection.begin_with(begin).await.map_err(undone)?;
+        let offset = self.ledger.standing(&mut transaction, shard).await;
+        let values = self.rows.load_many(&mut transaction, keys).await;
+        if transaction.rollback().await.is_ok() {
+            connection.give_back();
+        }
+        let values = values.into_iter().map(|value| value.map_err(classified)).collect::<Result<_, _>>()?;
+        Ok((values, offset?))
     }
 }
 

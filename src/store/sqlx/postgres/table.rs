@@ -24,6 +24,7 @@ pub struct PostgresTable {
     shape: Shape,
     load: Text,
     load_many: Text,
+    load_locked: Text,
     put: Text,
     delete: Text,
 }
@@ -47,6 +48,7 @@ impl PostgresTable {
              JOIN {name} AS had ON had.{} = wanted.key",
             key.name
         );
+        let load_locked = format!("{load_many} FOR UPDATE OF had");
         let put = format!(
             "INSERT INTO {name} ({}) SELECT * FROM UNNEST({}) {}",
             shape.names(),
@@ -54,8 +56,9 @@ impl PostgresTable {
             shape.on_conflict()
         );
         let delete = format!("DELETE FROM {name} WHERE {} = ANY($1::{key_type}[])", key.name);
-        let [load, load_many, put, delete] = [load, load_many, put, delete].map(Text::new);
-        Self { shape, load, load_many, put, delete }
+        let texts = [load, load_many, load_locked, put, delete].map(Text::new);
+        let [load, load_many, load_locked, put, delete] = texts;
+        Self { shape, load, load_many, load_locked, put, delete }
     }
 
     async fn put<K: ToCell, V: Row<K>>(
@@ -86,9 +89,31 @@ impl PostgresTable {
         &self,
         connection: &mut PgConnection,
         keys: &[&K],
+        text: &Text,
     ) -> Result<Vec<PgRow>, StoreError> {
-        let statement = bind_array(query(self.load_many.sql()), self.shape.key.kind, self.keys(keys)?)?;
+        let statement = bind_array(query(text.sql()), self.shape.key.kind, self.keys(keys)?)?;
         statement.fetch_all(connection).await.map_err(store_error)
+    }
+
+    async fn load_by<K: ToCell, V: Row<K>>(
+        &self,
+        connection: &mut PgConnection,
+        keys: &[K],
+        text: &Text,
+    ) -> Vec<Result<Option<V>, StoreError>> {
+        let asked: Vec<&K> = keys.iter().collect();
+        let rows = match self.find(connection, &asked, text).await {
+            Ok(rows) => rows,
+            Err(error) => return for_each(error, keys.len()),
+        };
+        let mut answers: Vec<_> = keys.iter().map(|_| Ok(None)).collect();
+        for row in rows {
+            let at = row.try_get::<i64, _>(0).ok().and_then(|at| usize::try_from(at - 1).ok());
+            if let Some((answer, key)) = at.and_then(|at| Some((answers.get_mut(at)?, keys.get(at)?))) {
+                *answer = self.read(key, &row).map(Some);
+            }
+        }
+        answers
     }
 
     fn keys<K: ToCell>(&self, keys: &[&K]) -> Result<Vec<Cell>, StoreError> {
@@ -114,23 +139,19 @@ impl<K: Key + ToCell, V: Value + Row<K>> PostgresRows<K, V> for PostgresTable {
         connection: &mut PgConnection,
         keys: &[K],
     ) -> Vec<Result<Option<V>, StoreError>> {
-        let asked: Vec<&K> = keys.iter().collect();
-        let rows = match self.find(connection, &asked).await {
-            Ok(rows) => rows,
-            Err(error) => return for_each(error, keys.len()),
-        };
-        let mut answers: Vec<_> = keys.iter().map(|_| Ok(None)).collect();
-        for row in rows {
-            let at = row.try_get::<i64, _>(0).ok().and_then(|at| usize::try_from(at - 1).ok());
-            if let Some((answer, key)) = at.and_then(|at| Some((answers.get_mut(at)?, keys.get(at)?))) {
-                *answer = self.read(key, &row).map(Some);
-            }
-        }
-        answers
+        self.load_by(connection, keys, &self.load_many).await
+    }
+
+    async fn load_to_merge(
+        &self,
+        connection: &mut PgConnection,
+        keys: &[K],
+    ) -> Vec<Result<Option<V>, StoreError>> {
+        self.load_by(connection, keys, &self.load_locked).await
     }
 
     async fn apply(&self, connection: &mut PgConnection, changes: &[Change<K, V>]) -> Result<(), StoreError> {
-        let (puts, deletes) = parted(changes);
+        let (puts, deletes) = parted(changes)?;
         if !puts.is_empty() {
             self.put(connection, &puts).await?;
         }

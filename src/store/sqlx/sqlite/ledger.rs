@@ -83,6 +83,18 @@ impl Ledger {
         statement.execute(connection).await.map(drop).map_err(store_error)
     }
 
+    /// How far a shard is, as the transaction sees it; nothing is locked.
+    pub(super) async fn standing(
+        &self,
+        connection: &mut SqliteConnection,
+        shard: ShardId,
+    ) -> Result<Seq, StoreError> {
+        let (journal, number) = key(shard);
+        let statement = query_as(self.texts.standing.sql()).bind(journal).bind(number);
+        let row = statement.fetch_optional(connection).await.map_err(store_error)?;
+        Ok(row.map(read_claim).transpose()?.map_or(0, Claim::offset))
+    }
+
     pub(super) async fn offset(
         &self,
         connection: &mut SqliteConnection,

@@ -13,11 +13,11 @@ use async_trait::async_trait;
 
 use self::ledger::Ledger;
 use super::error::{classified, for_each, uncommitted, unconnected, undone};
-use super::work::{Work, due};
+use super::work::{Work, due, merged, merged_keys};
 use crate::bounds::{Key, Value};
 use crate::error::{Error, Result, StoreError};
 use crate::store::{
-    Batch, Change, Claim, Committed, DeadLetter, JournalId, Loader, Saved, Seq, ShardId, Store,
+    Batch, Change, Claim, Committed, DeadLetter, JournalId, Loader, MergeStore, Saved, Seq, ShardId, Store,
     TransactionalStore,
 };
 
@@ -92,12 +92,28 @@ impl<K: Key, V: Value> SqliteStore<K, V> {
                 if self.rows.keeps_every_write() {
                     self.rows.apply_writes(connection, batch.writes()).await?;
                 } else {
-                    self.rows.apply(connection, batch.changes()).await?;
+                    self.apply_batch(connection, batch).await?;
                 }
                 self.ledger.keep(connection, batch.letters()).await?;
             }
         }
         Ok(Committed::Done)
+    }
+}
+
+impl<K: Key, V: Value> SqliteStore<K, V> {
+    /// Has the rows apply the changes of a batch; what is merged is made of what they have.
+    async fn apply_batch(
+        &self,
+        connection: &mut SqliteConnection,
+        batch: &Batch<K, V>,
+    ) -> Result<(), StoreError> {
+        let keys = merged_keys(batch);
+        if keys.is_empty() || self.rows.applies_merges() {
+            return self.rows.apply(connection, batch.changes()).await;
+        }
+        let values = self.rows.load_to_merge(connection, &keys).await;
+        self.rows.apply(connection, &merged(batch, values)?).await
     }
 }
 
@@ -202,6 +218,19 @@ impl<K: Key, V: Value> TransactionalStore<K, V> for SqliteStore<K, V> {
 
     async fn forget(&self, shard: ShardId) -> Result<(), StoreError> {
         self.ledger.forget(&mut *self.connection().await?, shard).await
+    }
+}
+
+#[async_trait]
+impl<K: Key, V: Value> MergeStore<K, V> for SqliteStore<K, V> {
+    async fn snapshot(&self, shard: ShardId, keys: &[K]) -> Result<(Vec<Option<V>>, Seq), StoreError> {
+        // Not the writer, who need not be waited for: what the first statement finds is what all of them see.
+        let mut transaction = self.pool.begin_with("BEGIN DEFERRED").await.map_err(undone)?;
+        let offset = self.ledger.standing(&mut transaction, shard).await;
+        let values = self.rows.load_many(&mut transaction, keys).await;
+        _ = transaction.rollback().await;
+        let values = values.into_iter().map(|value| value.map_err(classified)).collect::<Result<_, _>>()?;
+        Ok((values, offset?))
     }
 }
 

@@ -49,6 +49,22 @@ pub trait SqliteRows<K: Key, V: Value>: Send + Sync + 'static {
         self.apply(connection, &changes).await
     }
 
+    /// The values of `keys`, about to be merged into, in the transaction that does it. What can be locked should be: else what
+    /// others write meanwhile, past larder, is lost. Unless overridden: [`load_many`](Self::load_many).
+    async fn load_to_merge(
+        &self,
+        connection: &mut SqliteConnection,
+        keys: &[K],
+    ) -> Vec<Result<Option<V>, StoreError>> {
+        self.load_many(connection, keys).await
+    }
+
+    /// Whether [`apply`](Self::apply) takes [`Change::Merge`], with a statement such as `SET views = views + ?`. Unless
+    /// overridden: no, and it is given the value that the merge comes to.
+    fn applies_merges(&self) -> bool {
+        false
+    }
+
     /// Whether every single write leaves a trace, such as a row of a history. Unless overridden: no.
     fn keeps_every_write(&self) -> bool {
         false

@@ -147,7 +147,7 @@ impl<K: Key + ToCell, V: Value + Row<K>> SqliteRows<K, V> for SqliteTable {
         connection: &mut SqliteConnection,
         changes: &[Change<K, V>],
     ) -> Result<(), StoreError> {
-        let (puts, deletes) = parted(changes);
+        let (puts, deletes) = parted(changes)?;
         self.put(connection, &puts).await?;
         self.delete(connection, &deletes).await
     }
