@@ -1,0 +1,219 @@
+//! What visitors were told, held against what the database has at the end.
+
+use std::collections::{HashMap, HashSet};
+
+use anyhow::Result;
+use serde::Serialize;
+use sqlx::SqlitePool;
+
+use crate::clicks::ClickId;
+use crate::content;
+use crate::driver::Visit;
+use crate::link_id::LinkId;
+use crate::service::Outcome;
+
+/// How many faults are told in words.
+const TOLD: usize = 5;
+
+/// What the database has.
+#[derive(Debug, Default)]
+pub(crate) struct Stored {
+    clicks: HashMap<ClickId, LinkId>,
+    counts: HashMap<LinkId, i64>,
+    /// Links that were made under way, and where they lead.
+    links: HashMap<LinkId, String>,
+}
+
+impl Stored {
+    pub(crate) async fn read(pool: &SqlitePool) -> Result<Self> {
+        let clicks: Vec<(i64, i64)> = sqlx::query_as("SELECT id, link FROM clicks").fetch_all(pool).await?;
+        let counts: Vec<(i64, i64)> =
+            sqlx::query_as("SELECT id, clicks FROM click_counts").fetch_all(pool).await?;
+        let links: Vec<(i64, String)> =
+            sqlx::query_as("SELECT id, long_url FROM urls WHERE created_at > 0").fetch_all(pool).await?;
+        Ok(Self {
+            clicks: clicks.into_iter().map(|(id, link)| (ClickId(id as u64), LinkId(link as u64))).collect(),
+            counts: counts.into_iter().map(|(id, clicks)| (LinkId(id as u64), clicks)).collect(),
+            links: links.into_iter().map(|(id, url)| (LinkId(id as u64), url)).collect(),
+        })
+    }
+}
+
+/// Whether the books agree. What was asked and never answered may have been done, or not; all else is exact.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct Books {
+    /// Nothing is wrong.
+    pub(crate) exact: bool,
+    /// Clicks that were answered.
+    pub(crate) clicks_made: usize,
+    /// Those of them that have their row.
+    pub(crate) clicks_stored: usize,
+    /// What the counts of all links add up to.
+    pub(crate) clicks_counted: i64,
+    /// Clicks that were asked for when the process was killed, and never answered.
+    pub(crate) unanswered: usize,
+    /// Those of them that have a row all the same.
+    pub(crate) unanswered_stored: usize,
+    pub(crate) links_made: usize,
+    pub(crate) failed: usize,
+    /// What is wrong, the first of it in words.
+    pub(crate) faults: usize,
+    pub(crate) told: Vec<String>,
+}
+
+impl Books {
+    pub(crate) fn of(visits: &[Visit], stored: &Stored) -> Self {
+        let mut books = Self::default();
+        let mut answered = HashSet::new();
+        let mut unanswered: HashMap<LinkId, usize> = HashMap::new();
+        for visit in visits {
+            match visit {
+                Visit::Followed { outcome: Outcome::Failed(error), .. }
+                | Visit::Created { outcome: Outcome::Failed(error), .. } => {
+                    books.failed += 1;
+                    books.fault(|| format!("a request failed: {error:#}"));
+                }
+                Visit::Created { outcome: Outcome::Unanswered, .. } => {}
+                Visit::Created { number, outcome: Outcome::Answered(id), .. } => {
+                    books.links_made += 1;
+                    let url = content::new_url(*number);
+                    if stored.links.get(id) != Some(&url) {
+                        books.fault(|| {
+                            format!("link {id} was made and is not in the database as it was made")
+                        });
+                    }
+                }
+                Visit::Followed { id, expected, outcome: Outcome::Unanswered, .. } => {
+                    if expected.is_some() {
+                        books.unanswered += 1;
+                        *unanswered.entry(*id).or_default() += 1;
+                    }
+                }
+                Visit::Followed { id, expected, outcome: Outcome::Answered(followed), .. } => {
+                    let to = followed.to.as_ref();
+                    if to.map(|to| &*to.link.url) != expected.as_deref() {
+                        books.fault(|| format!("link {id} led somewhere else"));
+                    }
+                    let Some(to) = to else { continue };
+                    books.clicks_made += 1;
+                    if !answered.insert(to.click) {
+                        books.fault(|| format!("click {} was answered twice", to.click.0));
+                    }
+                    match stored.clicks.get(&to.click) {
+                        Some(link) if link == id => books.clicks_stored += 1,
+                        Some(_) => books.fault(|| format!("click {} is another link's", to.click.0)),
+                        None => books.fault(|| format!("click {} was answered and is lost", to.click.0)),
+                    }
+                }
+            }
+        }
+        books.strangers(stored, &answered, unanswered);
+        books.counts(stored);
+        books.exact = books.faults == 0;
+        books
+    }
+
+    /// Rows that no answer speaks of: each must have been asked for.
+    fn strangers(
+        &mut self,
+        stored: &Stored,
+        answered: &HashSet<ClickId>,
+        mut unanswered: HashMap<LinkId, usize>,
+    ) {
+        for (click, link) in stored.clicks.iter().filter(|(click, _)| !answered.contains(click)) {
+            match unanswered.get_mut(link) {
+                Some(left) if *left > 0 => {
+                    *left -= 1;
+                    self.unanswered_stored += 1;
+                }
+                _ => self.fault(|| format!("click {} on link {link} was never asked for", click.0)),
+            }
+        }
+    }
+
+    /// A link's count is the number of its rows.
+    fn counts(&mut self, stored: &Stored) {
+        let mut rows: HashMap<LinkId, i64> = HashMap::new();
+        for link in stored.clicks.values() {
+            *rows.entry(*link).or_default() += 1;
+        }
+        self.clicks_counted = stored.counts.values().sum();
+        let links: HashSet<_> = rows.keys().chain(stored.counts.keys()).copied().collect();
+        for link in links {
+            let of = |clicks: &HashMap<LinkId, i64>| clicks.get(&link).copied().unwrap_or(0);
+            let (rows, count) = (of(&rows), of(&stored.counts));
+            if rows != count {
+                self.fault(|| format!("link {link} has {rows} clicks, and its count says {count}"));
+            }
+        }
+    }
+
+    fn fault(&mut self, words: impl FnOnce() -> String) {
+        self.faults += 1;
+        if self.told.len() < TOLD {
+            self.told.push(words());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::link::Link;
+    use crate::shortener::{AnsweredBy, Followed, Redirect};
+
+    const A: LinkId = LinkId(1);
+    const B: LinkId = LinkId(2);
+
+    fn visit(id: LinkId, outcome: Outcome<Followed>) -> Visit {
+        Visit::Followed { id, expected: Some("https://a".to_owned()), outcome, took: Duration::ZERO }
+    }
+
+    fn answered(id: LinkId, click: u64) -> Visit {
+        let link = Link { url: "https://a".into(), created_at: 0 };
+        let to = Some(Redirect { link, click: ClickId(click) });
+        visit(id, Outcome::Answered(Followed { to, by: AnsweredBy::Memory, found_in: Duration::ZERO }))
+    }
+
+    fn stored(clicks: &[(u64, LinkId)], counts: &[(LinkId, i64)]) -> Stored {
+        Stored {
+            clicks: clicks.iter().map(|&(click, link)| (ClickId(click), link)).collect(),
+            counts: counts.iter().copied().collect(),
+            links: HashMap::new(),
+        }
+    }
+
+    fn told(visits: &[Visit], stored: &Stored) -> Vec<String> {
+        Books::of(visits, stored).told
+    }
+
+    #[test]
+    fn books_that_agree_are_exact_and_the_unanswered_may_be_there_or_not() {
+        let visits =
+            [answered(A, 1), answered(A, 2), visit(A, Outcome::Unanswered), visit(B, Outcome::Unanswered)];
+        let books = Books::of(&visits, &stored(&[(1, A), (2, A), (7, B)], &[(A, 2), (B, 1)]));
+        assert!(books.exact, "{books:?}");
+        assert_eq!((books.clicks_made, books.clicks_stored, books.clicks_counted), (2, 2, 3));
+        assert_eq!((books.unanswered, books.unanswered_stored), (2, 1));
+    }
+
+    #[test]
+    fn every_way_to_be_wrong_is_told() {
+        let one = [answered(A, 1)];
+        assert_eq!(told(&one, &stored(&[], &[])), ["click 1 was answered and is lost"]);
+        assert_eq!(told(&one, &stored(&[(1, A)], &[(A, 2)])), ["link 1 has 1 clicks, and its count says 2"]);
+        assert_eq!(told(&one, &stored(&[(1, A)], &[])), ["link 1 has 1 clicks, and its count says 0"]);
+        let more = stored(&[(1, A), (2, A)], &[(A, 2)]);
+        assert_eq!(told(&one, &more), ["click 2 on link 1 was never asked for"]);
+        let moved = told(&one, &stored(&[(1, B)], &[(B, 1)]));
+        assert_eq!(moved, ["click 1 is another link's"]);
+        let twice = [answered(A, 1), answered(A, 1)];
+        assert_eq!(told(&twice, &stored(&[(1, A)], &[(A, 1)])), ["click 1 was answered twice"]);
+        let failed = [visit(A, Outcome::Failed(anyhow::anyhow!("no")))];
+        assert_eq!(told(&failed, &stored(&[], &[])), ["a request failed: no"]);
+        let lost = [Visit::Created { number: 1, outcome: Outcome::Answered(B), took: Duration::ZERO }];
+        assert_eq!(told(&lost, &stored(&[], &[])).len(), 1);
+    }
+}
