@@ -222,3 +222,52 @@ impl Observer for Batches {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::schema;
+
+    const LINK: LinkId = LinkId(7);
+
+    async fn open(folder: &Path) -> Clicks {
+        Clicks::open(&schema::open(folder).await.unwrap(), &Journals::in_folder(folder)).await.unwrap()
+    }
+
+    async fn in_database(clicks: &Clicks, query: &'static str) -> i64 {
+        sqlx::query_scalar(query).fetch_one(&clicks.pool).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_click_is_a_row_and_counts_one_before_and_after_it_is_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let clicks = open(folder.path()).await;
+        for count in 1..=3 {
+            clicks.record(Click::on(LINK, Some("https://elsewhere"))).await.unwrap();
+            assert_eq!(clicks.count(LINK).await.unwrap(), count);
+        }
+        assert_eq!(clicks.close(Duration::from_secs(60)).await.unwrap(), 0);
+        assert_eq!(in_database(&clicks, "SELECT count(*) FROM clicks WHERE link = 7").await, 3);
+        assert_eq!(in_database(&clicks, "SELECT clicks FROM click_counts WHERE id = 7").await, 3);
+        assert_eq!(clicks.batches(), Written { rows: 3, batches: 1, largest: 3 });
+    }
+
+    #[tokio::test]
+    async fn what_only_one_journal_had_is_put_right_by_the_next_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let clicks = open(folder.path()).await;
+        // A process was killed between the two: a row that is not counted, counts without their rows.
+        clicks.rows.save(&ClickId(1_000_000), &Click::on(LINK, None)).await.unwrap();
+        clicks.add(LinkId(8), 2).await.unwrap();
+        clicks.record(Click::on(LinkId(9), None)).await.unwrap();
+        clicks.close(Duration::from_secs(60)).await.unwrap();
+        drop(clicks);
+        let clicks = open(folder.path()).await;
+        for (link, count) in [(LINK, 1), (LinkId(8), 0), (LinkId(9), 1)] {
+            assert_eq!(clicks.count(link).await.unwrap(), count);
+        }
+        assert_eq!(in_database(&clicks, "SELECT sum(clicks) FROM click_counts").await, 2);
+    }
+}

@@ -145,3 +145,38 @@ impl AnsweredBy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn by(shortener: &Shortener, id: LinkId) -> AnsweredBy {
+        shortener.follow(id, None).await.unwrap().by
+    }
+
+    #[tokio::test]
+    async fn a_new_link_is_in_memory_and_one_of_an_earlier_process_comes_from_the_database() {
+        let folder = tempfile::tempdir().unwrap();
+        let url: LongUrl = "https://example.com".parse().unwrap();
+        let shortener = Shortener::open(folder.path(), 100, None).await.unwrap();
+        let id = shortener.create(&url).await.unwrap();
+        assert_eq!(by(&shortener, id).await, AnsweredBy::Memory);
+        shortener.close(CLOSING).await.unwrap();
+        drop(shortener);
+        let shortener = Shortener::open(folder.path(), 100, None).await.unwrap();
+        assert_eq!(by(&shortener, id).await, AnsweredBy::Database);
+        assert_eq!(by(&shortener, id).await, AnsweredBy::Memory);
+        let (link, clicks) = shortener.stats(id).await.unwrap().unwrap();
+        assert_eq!((&link.url, clicks), (&url.0, 3));
+    }
+
+    #[tokio::test]
+    async fn an_id_that_nobody_has_is_asked_for_once_and_is_no_click() {
+        let folder = tempfile::tempdir().unwrap();
+        let shortener = Shortener::open(folder.path(), 100, None).await.unwrap();
+        let first = shortener.follow(LinkId(5), None).await.unwrap();
+        assert_eq!((first.to, first.by), (None, AnsweredBy::Database));
+        assert_eq!(by(&shortener, LinkId(5)).await, AnsweredBy::Memory);
+        assert_eq!(shortener.clicks.waiting(), 0);
+    }
+}
