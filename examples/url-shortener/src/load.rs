@@ -47,7 +47,7 @@ pub(crate) async fn load(settings: &Settings) -> Result<Report> {
         run(&folder, url, settings, &content, trace).await?
     };
     let books = compare(&folder, url, &ran.visits).await?;
-    Ok(report(settings, ran, books))
+    Ok(report(settings, &ran, books))
 }
 
 async fn fill(folder: &Path, links: u32) -> Result<Content> {
@@ -129,7 +129,7 @@ async fn forget_copies(url: &str, namespace: &str) {
     }
 }
 
-fn report(settings: &Settings, ran: Ran, books: Books) -> Report {
+fn report(settings: &Settings, ran: &Ran, books: Books) -> Report {
     let figures = Figures::of(&ran.visits);
     Report {
         links: settings.links,

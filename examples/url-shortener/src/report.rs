@@ -15,7 +15,7 @@ impl Display for Report {
              link; seed {}\n",
             grouped(self.links as usize),
             grouped(self.memory as usize),
-            if self.redis { ", all in Redis" } else { "" },
+            if self.redis { ", and all in Redis" } else { "" },
             self.visitors,
             self.seed,
         )?;

@@ -7,6 +7,7 @@
 //! | a click | into two journals, then to whoever clicked; later, with others, to the database |
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail};
@@ -91,7 +92,7 @@ impl Shortener {
     pub(crate) async fn create(&self, url: &LongUrl) -> Result<LinkId> {
         let id = LinkId(self.ids.next().await?);
         let created_at = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default().as_secs();
-        let _ = self.links.put(&id, Link { url: url.0.clone(), created_at }).await?;
+        let _ = self.links.put(&id, Link { url: Arc::clone(&url.0), created_at }).await?;
         Ok(id)
     }
 
