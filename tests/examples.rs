@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
-/// How many lines an example may have. The blog and the shortener are small services, `larder-journal` is
-/// a tool: they may have more.
+/// How many lines an example may have. The blog and the shortener are small services, `larder-journal` is a tool:
+/// they may have more.
 const MOST_LINES: usize = 80;
 const MOST_LINES_OF_A_SERVICE: usize = 150;
 const MOST_LINES_OF_A_TOOL: usize = 200;

@@ -63,95 +63,107 @@ pub(crate) struct Books {
 
 impl Books {
     pub(crate) fn of(visits: &[Visit], stored: &Stored) -> Self {
-        let mut books = Self::default();
-        let mut answered = HashSet::new();
-        let mut unanswered: HashMap<LinkId, usize> = HashMap::new();
-        for visit in visits {
-            match visit {
-                Visit::Followed { outcome: Outcome::Failed(error), .. }
-                | Visit::Created { outcome: Outcome::Failed(error), .. } => {
-                    books.failed += 1;
-                    books.fault(|| format!("a request failed: {error:#}"));
-                }
-                Visit::Created { outcome: Outcome::Unanswered, .. } => {}
-                Visit::Created { number, outcome: Outcome::Answered(id), .. } => {
-                    books.links_made += 1;
-                    let url = content::new_url(*number);
-                    if stored.links.get(id) != Some(&url) {
-                        books.fault(|| {
-                            format!("link {id} was made and is not in the database as it was made")
-                        });
-                    }
-                }
-                Visit::Followed { id, expected, outcome: Outcome::Unanswered, .. } => {
-                    if expected.is_some() {
-                        books.unanswered += 1;
-                        *unanswered.entry(*id).or_default() += 1;
-                    }
-                }
-                Visit::Followed { id, expected, outcome: Outcome::Answered(followed), .. } => {
-                    let to = followed.to.as_ref();
-                    if to.map(|to| &*to.link.url) != expected.as_deref() {
-                        books.fault(|| format!("link {id} led somewhere else"));
-                    }
-                    let Some(to) = to else { continue };
-                    books.clicks_made += 1;
-                    if !answered.insert(to.click) {
-                        books.fault(|| format!("click {} was answered twice", to.click.0));
-                    }
-                    match stored.clicks.get(&to.click) {
-                        Some(link) if link == id => books.clicks_stored += 1,
-                        Some(_) => books.fault(|| format!("click {} is another link's", to.click.0)),
-                        None => books.fault(|| format!("click {} was answered and is lost", to.click.0)),
-                    }
-                }
-            }
-        }
-        books.strangers(stored, &answered, unanswered);
-        books.counts(stored);
-        books.exact = books.faults == 0;
-        books
-    }
-
-    /// Rows that no answer speaks of: each must have been asked for.
-    fn strangers(
-        &mut self,
-        stored: &Stored,
-        answered: &HashSet<ClickId>,
-        mut unanswered: HashMap<LinkId, usize>,
-    ) {
-        for (click, link) in stored.clicks.iter().filter(|(click, _)| !answered.contains(click)) {
-            match unanswered.get_mut(link) {
-                Some(left) if *left > 0 => {
-                    *left -= 1;
-                    self.unanswered_stored += 1;
-                }
-                _ => self.fault(|| format!("click {} on link {link} was never asked for", click.0)),
-            }
-        }
-    }
-
-    /// A link's count is the number of its rows.
-    fn counts(&mut self, stored: &Stored) {
-        let mut rows: HashMap<LinkId, i64> = HashMap::new();
-        for link in stored.clicks.values() {
-            *rows.entry(*link).or_default() += 1;
-        }
-        self.clicks_counted = stored.counts.values().sum();
-        let links: HashSet<_> = rows.keys().chain(stored.counts.keys()).copied().collect();
-        for link in links {
-            let of = |clicks: &HashMap<LinkId, i64>| clicks.get(&link).copied().unwrap_or(0);
-            let (rows, count) = (of(&rows), of(&stored.counts));
-            if rows != count {
-                self.fault(|| format!("link {link} has {rows} clicks, and its count says {count}"));
-            }
-        }
+        let mut comparison =
+            Comparison { stored, books: Self::default(), answered: HashSet::new(), open: HashMap::new() };
+        visits.iter().for_each(|visit| comparison.visit(visit));
+        comparison.strangers();
+        comparison.counts();
+        let exact = comparison.books.faults == 0;
+        Self { exact, ..comparison.books }
     }
 
     fn fault(&mut self, words: impl FnOnce() -> String) {
         self.faults += 1;
         if self.told.len() < TOLD {
             self.told.push(words());
+        }
+    }
+}
+
+/// Under way: one visit after the other, then what the database has besides.
+struct Comparison<'a> {
+    stored: &'a Stored,
+    books: Books,
+    answered: HashSet<ClickId>,
+    /// How many clicks of each link were asked for and never answered.
+    open: HashMap<LinkId, usize>,
+}
+
+impl Comparison<'_> {
+    fn visit(&mut self, visit: &Visit) {
+        match visit {
+            Visit::Created { outcome: Outcome::Failed(error), .. }
+            | Visit::Followed { outcome: Outcome::Failed(error), .. } => {
+                self.books.failed += 1;
+                self.books.fault(|| format!("a request failed: {error:#}"));
+            }
+            Visit::Created { outcome: Outcome::Unanswered, .. } => {}
+            Visit::Created { number, outcome: Outcome::Answered(id), .. } => self.created(*number, *id),
+            // Nobody could have clicked on what is not there.
+            Visit::Followed { expected: None, outcome: Outcome::Unanswered, .. } => {}
+            Visit::Followed { id, outcome: Outcome::Unanswered, .. } => {
+                self.books.unanswered += 1;
+                *self.open.entry(*id).or_default() += 1;
+            }
+            Visit::Followed { id, expected, outcome: Outcome::Answered(followed), .. } => {
+                let to = followed.to.as_ref();
+                if to.map(|to| &*to.link.url) != expected.as_deref() {
+                    self.books.fault(|| format!("link {id} led somewhere else"));
+                }
+                if let Some(to) = to {
+                    self.clicked(*id, to.click);
+                }
+            }
+        }
+    }
+
+    fn created(&mut self, number: usize, id: LinkId) {
+        self.books.links_made += 1;
+        if self.stored.links.get(&id) != Some(&content::new_url(number)) {
+            self.books.fault(|| format!("link {id} was made and is not in the database as it was made"));
+        }
+    }
+
+    fn clicked(&mut self, id: LinkId, click: ClickId) {
+        self.books.clicks_made += 1;
+        if !self.answered.insert(click) {
+            self.books.fault(|| format!("click {} was answered twice", click.0));
+        }
+        match self.stored.clicks.get(&click) {
+            Some(link) if *link == id => self.books.clicks_stored += 1,
+            Some(_) => self.books.fault(|| format!("click {} is another link's", click.0)),
+            None => self.books.fault(|| format!("click {} was answered and is lost", click.0)),
+        }
+    }
+
+    /// Rows that no answer speaks of: each must have been asked for.
+    fn strangers(&mut self) {
+        for (click, link) in self.stored.clicks.iter().filter(|(click, _)| !self.answered.contains(click)) {
+            match self.open.get_mut(link) {
+                Some(left) if *left > 0 => {
+                    *left -= 1;
+                    self.books.unanswered_stored += 1;
+                }
+                _ => self.books.fault(|| format!("click {} on link {link} was never asked for", click.0)),
+            }
+        }
+    }
+
+    /// A link's count is the number of its rows.
+    fn counts(&mut self) {
+        let counts = &self.stored.counts;
+        let mut rows: HashMap<LinkId, i64> = HashMap::new();
+        for link in self.stored.clicks.values() {
+            *rows.entry(*link).or_default() += 1;
+        }
+        self.books.clicks_counted = counts.values().sum();
+        let links: HashSet<_> = rows.keys().chain(counts.keys()).collect();
+        for link in links {
+            let of = |clicks: &HashMap<LinkId, i64>| clicks.get(link).copied().unwrap_or(0);
+            let (rows, count) = (of(&rows), of(counts));
+            if rows != count {
+                self.books.fault(|| format!("link {link} has {rows} clicks, and its count says {count}"));
+            }
         }
     }
 }

@@ -1,7 +1,10 @@
 //! The whole program, run small: what was answered is what is stored. Nothing here looks at a clock.
 
-use std::io::{self, Write};
-use std::process::{Command, Output, Stdio};
+#[allow(dead_code, reason = "the blog's tests use more of it")]
+#[path = "../../blog/tests/fleet/redis_server.rs"]
+mod redis_server;
+
+use std::process::{Command, Output};
 
 use serde_json::Value;
 
@@ -29,20 +32,6 @@ fn figure(report: &Value, path: &str) -> u64 {
     report.pointer(path).and_then(Value::as_u64).unwrap_or_else(|| panic!("no {path} in {report}"))
 }
 
-/// Whether a test cannot be run, which is said; a panic if LARDER_REQUIRE_ALL=1.
-fn redis_is_missing(test: &str) -> bool {
-    if Command::new("redis-server").arg("--version").stdin(Stdio::null()).output().is_ok() {
-        return false;
-    }
-    assert!(
-        std::env::var_os("LARDER_REQUIRE_ALL").is_none_or(|value| value != "1"),
-        "{test}: no redis-server in PATH; install it, on Debian or Ubuntu with: apt-get install redis-server"
-    );
-    // Past the test harness, which keeps what passing tests print.
-    _ = writeln!(io::stderr(), "SKIPPED {test}: no redis-server in PATH");
-    true
-}
-
 #[test]
 fn every_click_is_a_row_and_every_count_is_exact() {
     let report = report("--links 300 --redirects 3000 --json");
@@ -64,7 +53,7 @@ fn every_click_is_a_row_and_every_count_is_exact() {
 
 #[test]
 fn redis_answers_what_memory_has_no_room_for() {
-    if redis_is_missing("redis_answers_what_memory_has_no_room_for") {
+    if redis_server::is_missing("redis_answers_what_memory_has_no_room_for") {
         return;
     }
     let report = report("--links 300 --memory 20 --redirects 3000 --redis --json");

@@ -3,7 +3,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `POST /api/links` with `{"url": "https://…"}` | 201 with the id; 400 with the reason |
-//! | `GET /{id}` | 302 to the URL, after its click is kept; 404 |
+//! | `GET /{id}` | 302 to the URL, after its click is kept; 404. `HEAD` is answered alike, and is no click |
 //! | `GET /api/links/{id}/stats` | the URL and the exact number of its clicks; 404 |
 
 mod args;

@@ -15,6 +15,7 @@ use axum::{Router, middleware};
 use serde::{Deserialize, Serialize};
 
 use super::failure::Failure;
+use crate::link::Link;
 use crate::link_id::LinkId;
 use crate::shortener::Shortener;
 
@@ -30,7 +31,7 @@ pub(super) fn all(shortener: Arc<Shortener>) -> Router {
     Router::new()
         .route("/api/links", post(create))
         .route("/api/links/{id}/stats", get(stats))
-        .route("/{id}", get(follow))
+        .route("/{id}", get(follow).head(look))
         .fallback(async || Failure::NotFound)
         .method_not_allowed_fallback(async || Failure::WrongMethod)
         .layer(DefaultBodyLimit::max(BODY))
@@ -75,13 +76,23 @@ async fn follow(
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
     let followed = shortener.follow(link(&id)?, referer(&headers)).await?;
-    let redirect = followed.to.ok_or(Failure::NotFound)?;
-    Ok((StatusCode::FOUND, [(LOCATION, redirect.link.url.to_string())]).into_response())
+    let to = followed.to.ok_or(Failure::NotFound)?;
+    Ok(redirect(&to.link))
+}
+
+/// Whoever only looks where a link leads has not clicked on it.
+async fn look(State(shortener): Shared, Path(id): Path<String>) -> Result<Response, Failure> {
+    let (link, _) = shortener.stats(link(&id)?).await?.ok_or(Failure::NotFound)?;
+    Ok(redirect(&link))
 }
 
 async fn stats(State(shortener): Shared, Path(id): Path<String>) -> Result<Json<Stats>, Failure> {
     let (link, clicks) = shortener.stats(link(&id)?).await?.ok_or(Failure::NotFound)?;
     Ok(Json(Stats { id, url: link.url.to_string(), created_at: link.created_at, clicks }))
+}
+
+fn redirect(link: &Link) -> Response {
+    (StatusCode::FOUND, [(LOCATION, link.url.to_string())]).into_response()
 }
 
 /// What is no id is nobody's, and needs no lookup.

@@ -3,6 +3,9 @@
 #[allow(dead_code, reason = "the blog's tests use more of it")]
 #[path = "../../../blog/tests/web/http.rs"]
 mod http;
+#[allow(dead_code, reason = "the same")]
+#[path = "../../../blog/tests/fleet/redis_server.rs"]
+mod redis_server;
 mod server;
 
 use server::Server;
@@ -22,6 +25,9 @@ fn a_link_is_made_followed_and_counted() {
         assert_eq!(answer.header("cache-control"), "no-store");
         assert_eq!(server.clicks(&id), clicks, "it is told at once, whoever has it");
     }
+    let answer = server.head(&format!("/{id}"));
+    assert_eq!((answer.status, answer.header("location")), (302, URL));
+    assert_eq!(server.clicks(&id), 3, "whoever only looks has not clicked");
 }
 
 #[test]
@@ -97,4 +103,22 @@ fn a_folder_belongs_to_one_process() {
     let Err((status, said)) = Server::try_start(folder.path()) else { panic!("two serve one folder") };
     assert!(!status.success() && said.starts_with("error: "), "{said}");
     assert_eq!(server.get(&format!("/{id}")).status, 302);
+}
+
+#[test]
+fn with_a_redis_of_its_own_it_serves_the_same() {
+    if redis_server::is_missing("with_a_redis_of_its_own_it_serves_the_same") {
+        return;
+    }
+    let folder = tempdir().unwrap();
+    let with_redis =
+        || Server::try_start_with(folder.path(), &["--redis", "--memory", "1"]).expect("it starts");
+    let server = with_redis();
+    let ids: Vec<_> = (0..20).map(|number| (server.create(&format!("{URL}{number}")), number)).collect();
+    for (id, number) in &ids {
+        assert_eq!(server.get(&format!("/{id}")).header("location"), format!("{URL}{number}"));
+    }
+    server.stopped("-TERM");
+    let server = with_redis();
+    assert!(ids.iter().all(|(id, _)| server.clicks(id) == 1));
 }

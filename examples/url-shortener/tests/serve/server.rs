@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::http::{Answer, Request, line};
 
+#[derive(Debug)]
 pub(crate) struct Server {
     child: Child,
     address: String,
@@ -20,8 +21,12 @@ impl Server {
     }
 
     pub(crate) fn try_start(folder: &Path) -> Result<Self, (ExitStatus, String)> {
+        Self::try_start_with(folder, &[])
+    }
+
+    pub(crate) fn try_start_with(folder: &Path, args: &[&str]) -> Result<Self, (ExitStatus, String)> {
         let mut command = Command::new(env!("CARGO_BIN_EXE_url-shortener"));
-        command.args(["serve", "--listen", "127.0.0.1:0", "--folder"]).arg(folder);
+        command.args(["serve", "--listen", "127.0.0.1:0", "--folder"]).arg(folder).args(args);
         // A test kills the program, which then leaves its folder behind: where nobody minds.
         command.env("TMPDIR", env!("CARGO_TARGET_TMPDIR"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -35,6 +40,10 @@ impl Server {
 
     pub(crate) fn get(&self, path: &str) -> Answer {
         Request::get(path).send(&self.address)
+    }
+
+    pub(crate) fn head(&self, path: &str) -> Answer {
+        Request { method: "HEAD", ..Request::get(path) }.send(&self.address)
     }
 
     pub(crate) fn post(&self, body: &str) -> Answer {
