@@ -101,14 +101,14 @@ impl<V: 'static> Merging<V> {
     }
 
     /// The value once `change` has been made.
-    pub(crate) fn after<K>(&self, value: Option<V>, change: &Change<K, V>) -> Option<V>
+    pub(crate) fn after<K>(&self, value: Option<&V>, change: &Change<K, V>) -> Option<V>
     where
         V: Clone,
     {
         match change {
             Change::Put(_, value) => Some(value.clone()),
             Change::Delete(_) => None,
-            Change::Merge(_, operand) => Some(self.0.merge(value.as_ref(), operand)),
+            Change::Merge(_, operand) => Some(self.0.merge(value, operand)),
         }
     }
 
@@ -127,7 +127,7 @@ impl<V: 'static> Merging<V> {
         V: Clone,
     {
         let unsettled = changes.into_iter().filter(|(seq, _)| *seq > offset);
-        unsettled.fold(value, |value, (_, change)| self.after(value, change))
+        unsettled.fold(value, |value, (_, change)| self.after(value.as_ref(), change))
     }
 }
 
