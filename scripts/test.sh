@@ -15,7 +15,7 @@ export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=line-tables-only
 
 # Debian package | Homebrew formula | a command it brings | why
 PACKAGES=(
-    "build-essential|gcc|cc|SQLite, in examples/blog, is compiled from C"
+    "build-essential|gcc|cc|SQLite, in the services of examples/, is compiled from C"
     "jq|jq|jq|reads the features and examples out of cargo metadata"
     "redis-server|redis|redis-server|the Redis tier is tested on real servers"
     "postgresql|postgresql@15|postgres|the stores on sqlx are tested on a real server"
@@ -49,6 +49,7 @@ CHECKS=(
     "schedules|random schedules of flights, fence and turns, 300,000 of them"
     "examples|every examples/*.rs runs"
     "blog|the blog runs a small job, another one on Redis, and refuses a flag it does not know"
+    "shortener|the URL shortener runs a small job, on Redis, with a kill in the middle, and refuses a flag it does not know"
     "benches|the benchmarks compile"
 )
 SLOW="release benches"
@@ -173,11 +174,21 @@ check_examples() {
 check_blog() {
     cargo run --package blog -- --requests 300 --posts 200 --comments 2000
     cargo run --package blog -- --redis --requests 300 --posts 200 --comments 2000 --only v1,v2,v3
+    refuses_a_wrong_flag blog
+}
+
+check_shortener() {
+    cargo run --package url-shortener -- --links 500 --redirects 2000
+    cargo run --package url-shortener -- --links 500 --redirects 2000 --redis --crash
+    refuses_a_wrong_flag url-shortener
+}
+
+refuses_a_wrong_flag() {
     local said
-    if said=$(cargo run --quiet --package blog -- --no-such-flag 2>&1); then
-        die "the blog took a flag that it does not know"
+    if said=$(cargo run --quiet --package "$1" -- --no-such-flag 2>&1); then
+        die "$1 took a flag that it does not know"
     fi
-    [[ $said == *--no-such-flag* ]] || die "the blog does not say which flag it refuses: $said"
+    [[ $said == *--no-such-flag* ]] || die "$1 does not say which flag it refuses: $said"
 }
 
 # Built as the release tests were. Figures are taken from a build that is optimised across crates, which takes minutes.

@@ -135,6 +135,46 @@ async fn a_log_that_is_opened_again_counts_what_was_left_in_it_once() {
     assert_eq!(store.row(&1), Some(11));
 }
 
+/// What was put aside is not counted, and neither is what follows it, until the key is written anew.
+#[tokio::test(start_paused = true)]
+async fn what_follows_a_poisoned_increment_is_put_aside_with_it() {
+    for log in [None, Some(Log::new())] {
+        let store = numbers(0);
+        store.poison(|change| matches!(change, Change::Merge(1, delta) if *delta >= 666));
+        let behind = match &log {
+            Some(log) => behind(&store, log.clone()),
+            None => behind(&store, Volatile::new()),
+        };
+        let add = async |key, delta| behind.apply(&[Change::Merge(key, delta)]).await.unwrap();
+        for (key, delta) in [(1, 1), (1, 666), (1, 2), (2, 5)] {
+            add(key, delta).await;
+        }
+        behind.flush().await.unwrap();
+        add(1, 4).await;
+        behind.flush().await.unwrap();
+        let letters = behind.dead_letters(None, 10).await.unwrap();
+        let aside: Vec<_> = letters.iter().map(|letter| behind.read_letter(letter).unwrap()).collect();
+        assert_eq!(aside, [666, 2, 4].map(|delta| Change::Merge(1, delta)));
+        assert_eq!((store.row(&1), store.row(&2)), (Some(1), Some(5)));
+        _ = behind.save(&1, &100).await.unwrap();
+        add(1, 8).await;
+        behind.flush().await.unwrap();
+        assert_eq!(store.row(&1), Some(108));
+        let Some(log) = log else { continue };
+        // The next process knows what was put aside, and sees it go.
+        let heir = self::behind(&store, log);
+        heir.apply(&[Change::Merge(1, 16)]).await.unwrap();
+        heir.flush().await.unwrap();
+        assert_eq!(store.row(&1), Some(108));
+        for letter in heir.dead_letters(None, 10).await.unwrap() {
+            assert!(heir.discard(&letter).await.unwrap());
+        }
+        heir.apply(&[Change::Merge(1, 32)]).await.unwrap();
+        heir.flush().await.unwrap();
+        assert_eq!(store.row(&1), Some(140));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn any_merge_will_do_whose_operands_can_be_grouped() {
     struct Append;

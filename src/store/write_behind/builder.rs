@@ -319,6 +319,12 @@ impl<K: Key + Ord, V: Value, S: Store<K, V>> WriteBehindBuilder<K, V, S> {
                  would be written over what went past it; take `Block` or `Reject`",
             ));
         }
+        if self.destination.merges().is_some() && self.settings.at_limit == AtLimit::WriteThrough {
+            return Err(Error::new(
+                ErrorKind::Settings,
+                "`at_limit(WriteThrough)` and `merge` disagree: past the journal nothing is merged; take `Block` or `Reject`",
+            ));
+        }
         if opened.log.is_some()
             && self.settings.at_limit == AtLimit::WriteThrough
             && self.destination.may_write_again()

@@ -5,6 +5,7 @@ use super::accepting::Entered;
 use super::destination::Merges;
 use super::letters::refused;
 use super::shard::dead;
+use super::shared::Shared;
 use crate::bounds::{Key, Value};
 use crate::error::{Error, ErrorKind, Outcome, Result, StoreError};
 use crate::store::{Change, Seq, ShardId, cannot_merge};
@@ -17,23 +18,21 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
     pub(crate) async fn merge(&self, key: &K, operand: V) -> Result<V, StoreError> {
         let Some(merges) = self.0.destination.merges() else { return Err(refused(unmerged())) };
         let change = Change::Merge(key.clone(), operand);
-        let (seq, waiting) = self.append_to_merge(change).await?;
-        // What came after it is not part of the answer: no two merges of one key are answered the same.
-        let before = waiting.into_iter().filter(|(other, _)| *other <= seq).collect();
-        // It is accepted, whatever becomes of the answer.
-        let total = self.total(merges, key, before).await.map_err(StoreError::applied)?;
-        total.ok_or_else(|| StoreError::new("what has been merged into is gone again"))
+        let total = match &self.0.shared {
+            Some(shared) => self.merge_shared(shared, merges, &change).await?,
+            None => self.merge_here(merges, change).await?,
+        };
+        total.ok_or_else(|| StoreError::new("what was merged into is gone again").applied())
     }
 
-    /// Has a merge wait: its number, and what waits for the key then.
-    async fn append_to_merge(&self, change: Change<K, V>) -> Result<(Seq, Numbered<K, V>), StoreError> {
+    /// First the snapshot, then the merge's own place, and then what lies between the two, whatever has become of it
+    /// meanwhile: so no two merges of one key are answered the same, and the answer of none waits for the store.
+    async fn merge_here(&self, merges: &Merges<K, V>, change: Change<K, V>) -> Result<Option<V>, StoreError> {
+        self.is_ready().await?;
         let key = change.key().clone();
-        if let Some(shared) = &self.0.shared {
-            let seq = self.append(shared, &change).await?;
-            let waiting = self.waiting_for(shared, &key).await.map_err(refused)?;
-            return Ok((seq, waiting));
-        }
         let shard = self.shard(&key);
+        let counting = shard.count(&key);
+        let (value, offset) = self.snapshot(merges, &key).await.map_err(StoreError::not_applied)?;
         let seq = match self.enter(change).await? {
             Entered::Arriving(appending) => appending.await.map_err(refused)?,
             Entered::Waits(seq) => seq,
@@ -42,7 +41,24 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
         if shard.is_dead(seq) {
             return Err(refused(dead()));
         }
-        Ok((seq, shard.waiting(&key)))
+        let between = counting.between(offset, seq);
+        Ok(merges.merging.fold(by_reference(&between), (value, offset)))
+    }
+
+    /// The same where nobody remembers what has been stored: then what the store has is asked for once more.
+    async fn merge_shared(
+        &self,
+        shared: &Shared<K, V>,
+        merges: &Merges<K, V>,
+        change: &Change<K, V>,
+    ) -> Result<Option<V>, StoreError> {
+        let seq = self.append(shared, change).await?;
+        // It is accepted, whatever becomes of the answer.
+        let waiting = self.waiting_for(shared, change.key()).await;
+        let waiting = waiting.map_err(|error| StoreError::from(error).applied())?;
+        // What came after it is not part of the answer.
+        let before = waiting.into_iter().filter(|(other, _)| *other <= seq).collect();
+        self.total(merges, change.key(), before).await.map_err(StoreError::applied)
     }
 
     /// The value of a key with all that waits for it.
@@ -54,19 +70,27 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
         key: &K,
         waiting: Numbered<K, V>,
     ) -> Result<Option<V>, StoreError> {
-        let changes = || waiting.iter().map(|(seq, change)| (*seq, change));
         if waiting.first().is_some_and(|(_, first)| first.replaces()) {
             // Whatever the store has, it is replaced.
-            return Ok(merges.merging.fold(changes(), (None, 0)));
+            return Ok(merges.merging.fold(by_reference(&waiting), (None, 0)));
         }
+        Ok(merges.merging.fold(by_reference(&waiting), self.snapshot(merges, key).await?))
+    }
+
+    /// What the store has for a key, and up to which number.
+    async fn snapshot(&self, merges: &Merges<K, V>, key: &K) -> Result<(Option<V>, Seq), StoreError> {
         let (mut values, offset) =
             merges.store.snapshot(self.shard_id(key), std::slice::from_ref(key)).await?;
-        Ok(merges.merging.fold(changes(), (values.pop().flatten(), offset)))
+        Ok((values.pop().flatten(), offset))
     }
 
     fn shard_id(&self, key: &K) -> ShardId {
         self.shard(key).id
     }
+}
+
+fn by_reference<K, V>(changes: &Numbered<K, V>) -> impl Iterator<Item = (Seq, &Change<K, V>)> {
+    changes.iter().map(|(seq, change)| (*seq, change))
 }
 
 /// Write-behind was not told how to merge.

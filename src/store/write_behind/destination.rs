@@ -74,10 +74,10 @@ impl<K: Key + Ord, V: Value> Destination<K, V> {
         work: Work<K, V>,
         letters: Vec<DeadLetter>,
     ) -> Given {
-        let Work { after, upto, operations, .. } = work;
+        let Work { after, upto, operations, following, .. } = work;
         let readable = operations.into_iter().filter_map(|(seq, what)| match what {
-            What::Change(change) => Some((seq, change)),
-            What::Unreadable(..) => None,
+            What::Change(change) if !following.contains(&seq) => Some((seq, change)),
+            _ => None,
         });
         let answer = match self {
             Self::AtLeastOnce(store) => {

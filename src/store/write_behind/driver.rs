@@ -27,6 +27,12 @@ use crate::journal::Found;
 use crate::store::{Change, Claim, DeadLetter, Seq};
 use crate::time::{self, Timestamp, Unanswered};
 
+/// Why a merge is put aside that the store might take.
+const FOLLOWS: &str = "an earlier merge into the same key has been put aside";
+
+/// How many dead letters of a shard are looked through for merges.
+const LOOKED_THROUGH: usize = 10_000;
+
 /// Keeps track of a driver for as long as it exists, also when it is dropped with its runtime.
 pub(super) struct Driven<K, V>(Arc<Shard<K, V>>);
 
@@ -100,7 +106,15 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
             Ok(Some(claim)) => match misfit(claim, shard.range()) {
                 Some(why) => self.give_up(shard, why),
                 None => {
+                    let parked = match self.ask(self.parked_keys(shard)).await {
+                        Ok(parked) => parked,
+                        Err(error) => {
+                            shard.claim_unheard();
+                            return self.unanswered(shard, error);
+                        }
+                    };
                     let had = shard.claimed(Some(claim));
+                    shard.park(parked);
                     self.hand_over(had).await;
                 }
             },
@@ -142,7 +156,41 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
         }
     }
 
-    async fn give(&self, shard: &Arc<Shard<K, V>>, work: Work<K, V>, epoch: u64) {
+    /// The keys of which a merge is among the dead letters of a shard: those that follow are put aside, too.
+    pub(super) async fn parked_keys(&self, shard: &Shard<K, V>) -> Result<Vec<K>, StoreError> {
+        if self.destination.merges().is_none() {
+            return Ok(Vec::new());
+        }
+        if !self.keeps_records() {
+            return Ok(self.remembered_merges(shard.id));
+        }
+        let (journal, after) = (shard.id.journal(), (shard.id.number(), 0));
+        let Some(letters) = self.destination.letters(journal, Some(after), LOOKED_THROUGH).await else {
+            return Ok(Vec::new());
+        };
+        let own = letters?.into_iter().filter(|letter| letter.shard() == shard.id);
+        let merges = own.filter_map(|letter| match self.decode(letter.record()) {
+            Ok(Change::Merge(key, _)) => Some(key),
+            _ => None,
+        });
+        Ok(merges.collect())
+    }
+
+    /// Before something follows what was put aside: it may have been replayed or thrown away meanwhile, by anybody. Whether
+    /// the work has become another.
+    async fn unpark(&self, shard: &Shard<K, V>) -> bool {
+        let Ok(parked) = self.ask(self.parked_keys(shard)).await else { return false };
+        shard.keep_parked(|key| parked.contains(key));
+        true
+    }
+
+    async fn give(&self, shard: &Arc<Shard<K, V>>, mut work: Work<K, V>, epoch: u64) {
+        if !work.following.is_empty()
+            && self.unpark(shard).await
+            && let Some(now) = shard.doubt()
+        {
+            work = now.work;
+        }
         let letters = self.letters(shard, &work);
         let writes = work.writes();
         let given = match self.put_aside(shard, &work, &letters).await {
@@ -233,6 +281,11 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
             What::Change(_) => None,
         });
         let mut letters: Vec<_> = unreadable.collect();
+        for (seq, what) in work.operations.iter().filter(|(seq, _)| work.following.contains(seq)) {
+            if let What::Change(change) = what {
+                letters.push(self.letter(shard, *seq, FOLLOWS.to_owned(), self.encode(change)));
+            }
+        }
         if let Some((seq, what)) = &work.parked {
             let record = match (what, self) {
                 (What::Unreadable(record, _), _) => record.clone(),
@@ -274,6 +327,14 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
     /// Whether what waits is written down somewhere.
     pub(super) const fn keeps_records(&self) -> bool {
         self.log.is_some() || self.shared.is_some()
+    }
+
+    fn decode(&self, record: &[u8]) -> Result<Change<K, V>, String> {
+        match (&self.log, &self.shared) {
+            (Some(log), _) => log.decode(record),
+            (None, Some(shared)) => shared.stream.decode(record),
+            (None, None) => Err("there are no records here".to_owned()),
+        }
     }
 
     /// The record of a change, where there are any.
@@ -325,7 +386,8 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
 impl<K, V> Work<K, V> {
     /// How many operations the store is to have.
     fn writes(&self) -> usize {
-        self.operations.iter().filter(|(_, what)| matches!(what, What::Change(_))).count()
+        let changes = self.operations.iter().filter(|(_, what)| matches!(what, What::Change(_)));
+        changes.count() - self.following.len()
     }
 }
 

@@ -253,6 +253,11 @@ impl<O: Clone> Flusher<O> {
         self.flying > 0
     }
 
+    /// Whether some of the batch under way may be put aside: one is, or `others` follow one that was.
+    pub fn is_suspicious(&self, others: bool) -> bool {
+        self.is_flying() && (self.parking || others)
+    }
+
     /// How many more would make a batch at once.
     pub fn lacks(&self) -> usize {
         self.rules.batch.saturating_sub(self.waiting.len())

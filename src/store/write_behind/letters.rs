@@ -77,6 +77,8 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
     pub async fn replay(&self, letter: &DeadLetter) -> Result<()> {
         let change = self.read_letter(letter)?;
         let key = change.key().clone();
+        // Or it would follow itself.
+        self.shard(&key).keep_parked(|other| *other != key);
         self.apply(&[change]).await.map_err(Error::store)?;
         self.0.hand_over(vec![key]).await;
         self.discard(letter).await.map(|_| ())
@@ -106,18 +108,32 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
 impl<K: Key + Ord, V: Value> Parts<K, V> {
     /// Keeps letters in memory.
     pub(super) fn remember(&self, shard: &Shard<K, V>, work: &Work<K, V>, letters: &[DeadLetter]) {
-        let Some((seq, What::Change(change))) = &work.parked else { return };
-        let Some(letter) = letters.iter().find(|letter| letter.seq() == *seq) else { return };
-        debug_assert_eq!(letter.shard(), shard.id, "a shard parks its own");
-        let mut kept = self.letters.lock();
-        // A try to park that failed after this has left it here.
-        kept.retain(|(other, _)| place(other) != place(letter));
-        kept.push_back((letter.clone(), change.clone()));
-        if kept.len() > REMEMBERED {
-            kept.pop_front();
-            drop(kept);
-            self.emit(&Event::Unwritten { writes: 1 });
+        for (seq, what) in work.operations.iter().chain(&work.parked) {
+            let (What::Change(change), Some(letter)) =
+                (what, letters.iter().find(|letter| letter.seq() == *seq))
+            else {
+                continue;
+            };
+            debug_assert_eq!(letter.shard(), shard.id, "a shard parks its own");
+            let mut kept = self.letters.lock();
+            // A try to park that failed after this has left it here.
+            kept.retain(|(other, _)| place(other) != place(letter));
+            kept.push_back((letter.clone(), change.clone()));
+            if kept.len() > REMEMBERED {
+                kept.pop_front();
+                drop(kept);
+                self.emit(&Event::Unwritten { writes: 1 });
+            }
         }
+    }
+}
+
+impl<K: Key, V> Parts<K, V> {
+    /// The keys of the merges of a shard that are remembered here.
+    pub(super) fn remembered_merges(&self, shard: ShardId) -> Vec<K> {
+        let letters = self.letters.lock();
+        let own = letters.iter().filter(|(letter, _)| letter.shard() == shard);
+        own.filter(|(_, change)| !change.replaces()).map(|(_, change)| change.key().clone()).collect()
     }
 }
 

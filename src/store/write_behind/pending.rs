@@ -1,9 +1,9 @@
 //! What has been accepted and is not in the store yet: readers find it here before they ask the store.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::Hash;
 
-use super::flusher::{Failure, Flusher, Order, Rules, Waiting};
+use super::flusher::{Batch, Failure, Flusher, Order, Rules, Waiting};
 use crate::store::{Change, Seq};
 use crate::time::Timestamp;
 
@@ -37,6 +37,10 @@ pub struct Pending<K, V> {
     /// Of the keys that something is merged into: what counts for their readers, from the last operation that replaces all
     /// before it on.
     merged: HashMap<K, VecDeque<Seq>, foldhash::fast::RandomState>,
+    /// Of keys that somebody is about to merge into: how many are, and what has been stored since the first of them came.
+    counted: HashMap<K, Counted<K, V>, foldhash::fast::RandomState>,
+    /// Keys of which a merge has been put aside: those that follow it are, too, until the key is written anew.
+    parked: HashSet<K, foldhash::fast::RandomState>,
     bounds: Bounds,
     bytes: usize,
     /// Whether an operation takes the place of one on the same key that waits.
@@ -50,6 +54,12 @@ enum Place<K, V> {
     Taken(Seq),
     /// No, and here it is again.
     None(Change<K, V>),
+}
+
+#[derive(Clone, Debug)]
+struct Counted<K, V> {
+    by: usize,
+    stored: Vec<(Seq, Change<K, V>)>,
 }
 
 /// An operation with its size.
@@ -70,6 +80,8 @@ pub struct Work<K, V> {
     pub operations: Vec<(Seq, What<K, V>)>,
     /// The operation that the store will never take, with its number.
     pub parked: Option<(Seq, What<K, V>)>,
+    /// Those of the operations that follow one on the same key which was put aside, and are put aside with it.
+    pub following: Vec<Seq>,
 }
 
 impl<K: Clone + Eq + Hash, V: Clone> Pending<K, V> {
@@ -79,6 +91,8 @@ impl<K: Clone + Eq + Hash, V: Clone> Pending<K, V> {
             flusher: Flusher::new(rules, settled),
             latest: HashMap::default(),
             merged: HashMap::default(),
+            counted: HashMap::default(),
+            parked: HashSet::default(),
             bounds,
             bytes: 0,
             replaces: false,
@@ -168,9 +182,11 @@ impl<K: Clone + Eq + Hash, V: Clone> Pending<K, V> {
         }
     }
 
-    /// What waits for a key that something is merged into, as far as it counts for readers: in its order, with numbers.
+    /// What waits for a key, as far as it counts for readers: in its order, with numbers. Of one that nothing is merged into
+    /// that is one operation.
     pub fn waiting(&self, key: &K) -> Vec<(Seq, Change<K, V>)> {
-        let merged = self.merged.get(key).into_iter().flatten();
+        let only = self.latest.get(key).filter(|_| !self.merged.contains_key(key));
+        let merged = self.merged.get(key).into_iter().flatten().chain(only);
         let change = |seq: &Seq| match &self.flusher.get(*seq)?.operation.what {
             What::Change(change) => Some((*seq, change.clone())),
             What::Unreadable(..) => None,
@@ -191,7 +207,7 @@ impl<K: Clone + Eq + Hash, V: Clone> Pending<K, V> {
     /// What to do at `now`.
     pub fn next(&mut self, now: Timestamp) -> Order<Work<K, V>> {
         match self.flusher.next(now) {
-            Order::Store(batch) => Order::Store(Work::of(batch)),
+            Order::Store(batch) => Order::Store(self.work(batch)),
             Order::WaitUntil(then) => Order::WaitUntil(then),
             Order::Rest => Order::Rest,
         }
@@ -199,32 +215,116 @@ impl<K: Clone + Eq + Hash, V: Clone> Pending<K, V> {
 
     /// The work that is under way, for whoever has lost sight of it.
     pub fn under_way(&self) -> Option<Work<K, V>> {
-        self.flusher.is_flying().then(|| Work::of(self.flusher.batch()))
+        self.flusher.is_flying().then(|| self.work(self.flusher.batch()))
+    }
+
+    fn work(&self, batch: Batch<Accepted<K, V>>) -> Work<K, V> {
+        let numbered = |waiting: Waiting<Accepted<K, V>>| (waiting.seq, waiting.operation.what);
+        let operations: Vec<_> = batch.operations.into_iter().map(numbered).collect();
+        let following = self.following(&operations);
+        let parked = batch.parked.map(numbered);
+        Work { after: batch.after, upto: batch.upto, operations, parked, following }
+    }
+
+    /// The merges among some operations whose key has had one put aside, and nothing that replaces it since.
+    fn following(&self, operations: &[(Seq, What<K, V>)]) -> Vec<Seq> {
+        if self.parked.is_empty() {
+            return Vec::new();
+        }
+        let mut written: HashSet<&K> = HashSet::new();
+        let mut following = Vec::new();
+        for (seq, what) in operations {
+            let What::Change(change) = what else { continue };
+            if change.replaces() {
+                written.insert(change.key());
+            } else if self.parked.contains(change.key()) && !written.contains(change.key()) {
+                following.push(*seq);
+            }
+        }
+        following
+    }
+
+    /// A merge of each of `keys` has been put aside in an earlier life of this process, or by another owner.
+    pub fn park(&mut self, keys: impl IntoIterator<Item = K>) {
+        self.parked.extend(keys);
+    }
+
+    /// Only of these keys something is still put aside.
+    pub fn keep_parked(&mut self, is_parked: impl Fn(&K) -> bool) {
+        self.parked.retain(is_parked);
+    }
+
+    /// Somebody is about to merge into `key`: from now on what is stored of it is kept, until it is over.
+    pub fn begin_count(&mut self, key: &K) {
+        let counted = self.counted.entry(key.clone()).or_insert(Counted { by: 0, stored: Vec::new() });
+        counted.by += 1;
+    }
+
+    /// It is over.
+    pub fn end_count(&mut self, key: &K) {
+        if let Some(counted) = self.counted.get_mut(key) {
+            counted.by -= 1;
+            if counted.by == 0 {
+                self.counted.remove(key);
+            }
+        }
+    }
+
+    /// What has come to a key that is being counted after `offset`, up to `seq`: whether it is stored by now or waits.
+    pub fn between(&self, key: &K, offset: Seq, seq: Seq) -> Vec<(Seq, Change<K, V>)> {
+        let stored = self.counted.get(key).into_iter().flat_map(|counted| counted.stored.iter().cloned());
+        let waiting = self.waiting(key).into_iter();
+        stored.chain(waiting).filter(|(other, _)| *other > offset && *other <= seq).collect()
     }
 
     /// The store has what it was given: the keys of it for which nothing newer waits.
     pub fn stored(&mut self) -> Vec<K> {
+        let aside = self.put_aside();
         let done = self.flusher.stored();
-        self.leave(done)
+        self.leave(done, &aside)
     }
 
     /// The store turns out to have all up to `seq`.
     pub fn stored_upto(&mut self, seq: Seq) -> Vec<K> {
         let done = self.flusher.stored_upto(seq);
-        self.leave(done)
+        self.leave(done, &[])
     }
 
     /// The store has had all up to `seq` from an earlier life of this journal.
     pub fn pass_over(&mut self, seq: Seq) -> Vec<K> {
         let passed = self.flusher.pass_over(seq);
-        self.leave(passed)
+        self.leave(passed, &[])
     }
 
-    fn leave(&mut self, done: Vec<Waiting<Accepted<K, V>>>) -> Vec<K> {
+    /// Those of the work under way that the store does not get.
+    fn put_aside(&self) -> Vec<Seq> {
+        let Some(Work { parked, mut following, .. }) =
+            self.flusher.is_suspicious(!self.parked.is_empty()).then(|| self.work(self.flusher.batch()))
+        else {
+            return Vec::new();
+        };
+        following.extend(parked.map(|(seq, _)| seq));
+        following
+    }
+
+    fn leave(&mut self, done: Vec<Waiting<Accepted<K, V>>>, aside: &[Seq]) -> Vec<K> {
         let mut keys = Vec::with_capacity(done.len());
         for Waiting { seq, operation: Accepted { what, bytes }, .. } in done {
             self.bytes = self.bytes.saturating_sub(bytes);
             let What::Change(change) = what else { continue };
+            let is_aside = aside.contains(&seq);
+            if !self.parked.is_empty() || is_aside {
+                match change.replaces() {
+                    true if !is_aside => _ = self.parked.remove(change.key()),
+                    false if is_aside => _ = self.parked.insert(change.key().clone()),
+                    _ => {}
+                }
+            }
+            if let Some(counted) = self.counted.get_mut(change.key())
+                && !is_aside
+            {
+                counted.stored.push((seq, change.clone()));
+            }
             let (Change::Put(key, _) | Change::Delete(key) | Change::Merge(key, _)) = change;
             if let Some(merged) = self.merged.get_mut(&key) {
                 merged.retain(|other| *other != seq);
@@ -302,18 +402,6 @@ impl<K, V> Pending<K, V> {
     /// How many operations wait, and how many bytes.
     pub fn depth(&self) -> (usize, usize) {
         (self.flusher.depth(), self.bytes)
-    }
-}
-
-impl<K, V> Work<K, V> {
-    fn of(batch: super::flusher::Batch<Accepted<K, V>>) -> Self {
-        let numbered = |waiting: Waiting<Accepted<K, V>>| (waiting.seq, waiting.operation.what);
-        Self {
-            after: batch.after,
-            upto: batch.upto,
-            operations: batch.operations.into_iter().map(numbered).collect(),
-            parked: batch.parked.map(numbered),
-        }
     }
 }
 

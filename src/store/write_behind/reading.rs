@@ -61,7 +61,7 @@ impl<K: Key + Ord, V: Value> Loader<K, V> for WriteBehind<K, V> {
 impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
     /// What is found in a log may be in the store already, and have been changed there since: it is not read before that
     /// is known.
-    async fn is_ready(&self) -> Result<(), StoreError> {
+    pub(super) async fn is_ready(&self) -> Result<(), StoreError> {
         if self.0.log.is_none() || self.0.shards[0].is_claimed() {
             return Ok(());
         }

@@ -330,6 +330,22 @@ impl<K: Key, V: Value> Shard<K, V> {
         self.state.lock().pending.waiting(key)
     }
 
+    /// Somebody is about to merge into `key`.
+    pub(super) fn count<'a>(&'a self, key: &'a K) -> Counting<'a, K, V> {
+        self.state.lock().pending.begin_count(key);
+        Counting { shard: self, key }
+    }
+
+    /// Merges of these keys have been put aside before.
+    pub(super) fn park(&self, keys: Vec<K>) {
+        self.state.lock().pending.park(keys);
+    }
+
+    /// Only of these keys something is still put aside.
+    pub(super) fn keep_parked(&self, is_parked: impl Fn(&K) -> bool) {
+        self.state.lock().pending.keep_parked(is_parked);
+    }
+
     /// The value that waits for `key`, or its absence.
     ///
     /// # Errors
@@ -428,14 +444,16 @@ impl<K: Key, V: Value> Shard<K, V> {
         passed.unwrap_or_default()
     }
 
-    /// This process has come to own a shard that others want as well. In `life` was its server before that.
-    pub(super) fn take_charge(&self, claim: Claim, life: u32) {
+    /// This process has come to own a shard that others want as well. In `life` was its server before that; merges of
+    /// `parked` have been put aside.
+    pub(super) fn take_charge(&self, claim: Claim, life: u32, parked: Vec<K>) {
         let mut state = self.state.lock();
         if state.claim != Standing::Unclaimed {
             // It was closed while the store was asked.
             return;
         }
         state.pending = state.pending.afresh(claim.offset());
+        state.pending.park(parked);
         state.claim = Standing::Owner(claim.epoch());
         state.life = life;
         state.decided();
@@ -674,6 +692,25 @@ impl<K: Key, V: Value> State<K, V> {
 
     fn is_too_old(&self, max_age: Option<Duration>) -> bool {
         max_age.zip(self.pending.oldest()).is_some_and(|(most, oldest)| self.looked.since(oldest) > most)
+    }
+}
+
+/// A key that somebody is about to merge into: what is stored of it meanwhile is remembered.
+pub(super) struct Counting<'a, K: Key, V: Value> {
+    shard: &'a Shard<K, V>,
+    key: &'a K,
+}
+
+impl<K: Key, V: Value> Counting<'_, K, V> {
+    /// What has come to the key after `offset`, up to `seq`.
+    pub(super) fn between(&self, offset: Seq, seq: Seq) -> Vec<(Seq, Change<K, V>)> {
+        self.shard.state.lock().pending.between(self.key, offset, seq)
+    }
+}
+
+impl<K: Key, V: Value> Drop for Counting<'_, K, V> {
+    fn drop(&mut self) {
+        self.shard.state.lock().pending.end_count(self.key);
     }
 }
 

@@ -1,6 +1,5 @@
 //! What spreads the readers over the processes: nginx or HAProxy, run for us alone.
 
-use std::env;
 use std::fmt::Write;
 use std::fs;
 use std::net::SocketAddr;
@@ -13,8 +12,8 @@ use tokio::time::sleep;
 use super::args::BalancerChoice;
 use super::child::Child;
 use super::door::Door;
-use super::port;
 use super::scratch::Scratch;
+use super::{path, port};
 
 /// How long it may take to start.
 const STARTING: Duration = Duration::from_secs(20);
@@ -73,16 +72,7 @@ fn demanded(kind: Kind) -> Result<(Kind, PathBuf)> {
 }
 
 fn installed(program: &str) -> Option<PathBuf> {
-    in_path(program).or_else(|| in_one_of(FOR_SERVICES.map(PathBuf::from), program))
-}
-
-/// Where a program is that everybody may call.
-pub(super) fn in_path(program: &str) -> Option<PathBuf> {
-    in_one_of(env::split_paths(&env::var_os("PATH").unwrap_or_default()), program)
-}
-
-fn in_one_of(folders: impl IntoIterator<Item = PathBuf>, program: &str) -> Option<PathBuf> {
-    folders.into_iter().map(|folder| folder.join(program)).find(|file| file.is_file())
+    path::find(program).or_else(|| path::find_in(FOR_SERVICES.map(PathBuf::from), program))
 }
 
 pub(super) struct Balancer {

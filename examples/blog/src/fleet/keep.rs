@@ -1,23 +1,40 @@
-//! `blog keep`: stands between the driver and a program that does not watch its standard input.
+//! The command `keep`: stands between the driver and a program that does not watch its standard input.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use clap::Args;
 use tokio::process::Command;
 use tokio::sync::oneshot;
 use tokio::time::sleep;
 
-use super::args::KeepArgs;
 use crate::stop::Stop;
 
 /// How often a folder is tried to be removed.
 const ATTEMPTS: usize = 50;
+
+/// Keeps a program, a folder or both until standard input ends, as --redis does with Redis and the balancer
+#[derive(Args, Clone, Debug)]
+#[command(after_help = "Whoever started it may end in any way: what it keeps goes as well.")]
+pub(crate) struct KeepArgs {
+    /// Where the program runs
+    #[arg(long, value_name = "PATH")]
+    pub(crate) folder: PathBuf,
+
+    /// Removes the folder at the end, with all that is in it
+    #[arg(long)]
+    pub(crate) remove: bool,
+
+    /// The program and its arguments [default: none]
+    #[arg(last = true, value_name = "PROGRAM")]
+    pub(crate) program: Vec<OsString>,
+}
 
 pub(crate) async fn keep(args: &KeepArgs) -> Result<()> {
     let mut stop = Stop::listen()?;

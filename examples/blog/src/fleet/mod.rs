@@ -25,6 +25,7 @@ mod balancer;
 mod child;
 mod door;
 mod keep;
+mod path;
 mod port;
 mod redis;
 mod remote;
@@ -35,11 +36,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
+use larder::Redis;
 
 pub(crate) use app::app;
-pub(crate) use args::{AppArgs, BalancerChoice, KeepArgs, RedisChoice, RedisUrl};
-pub(crate) use keep::keep;
-pub(crate) use redis::RedisServer;
+pub(crate) use args::{AppArgs, BalancerChoice};
+pub(crate) use keep::{KeepArgs, keep};
+pub(crate) use redis::{RedisChoice, RedisServer, RedisUrl};
 pub(crate) use scratch::Scratch;
 
 use crate::blog::Blog;
@@ -69,7 +71,7 @@ pub(crate) struct Fleet {
 impl Fleet {
     pub(crate) async fn start(plan: &Plan<'_>, database: &Path) -> Result<Self> {
         let logs = plan.scratch.folder("logs")?;
-        let shelf = plan.redis.map(RedisServer::shelf).transpose()?;
+        let shelf = plan.redis.map(shelf).transpose()?;
         let mut apps = Vec::new();
         // One after the other: the first adds the index to the database, the others find it.
         for number in 1..=plan.processes {
@@ -125,4 +127,10 @@ impl Fleet {
         }
         Ok(())
     }
+}
+
+/// A place on the server that nobody else uses.
+fn shelf(server: &RedisServer) -> Result<Shelf> {
+    let redis = Redis::new(server.url())?;
+    Ok(Shelf { redis, namespace: format!("larder-blog-{:016x}", fastrand::u64(..)) })
 }

@@ -1,4 +1,4 @@
-//! The Redis that the processes of V3 share: the user's, or a private one for the run.
+//! The Redis that processes share: the user's, or a private one for the run.
 
 use std::error::Error;
 use std::fmt::{self, Display, Formatter};
@@ -10,16 +10,32 @@ use anyhow::{Context, Result, anyhow};
 use larder::Redis;
 use tokio::time::sleep;
 
-use super::args::RedisChoice;
 use super::child::Child;
 use super::scratch::Scratch;
-use super::{balancer, port};
-use crate::cached::Shelf;
+use super::{path, port};
 
 const PROGRAM: &str = "redis-server";
 
 /// How long a private server may take to start.
 const STARTING: Duration = Duration::from_secs(20);
+
+/// Which Redis processes share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum RedisChoice {
+    /// One of their own, started for the run.
+    Private,
+    At(RedisUrl),
+}
+
+/// Where a Redis is. It may hold a password, so it is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct RedisUrl(pub(crate) String);
+
+impl fmt::Debug for RedisUrl {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("RedisUrl(…)")
+    }
+}
 
 /// Why there is no Redis to share. No text of it holds the URL: there may be a password in it.
 #[derive(Debug)]
@@ -69,7 +85,7 @@ impl RedisServer {
         match choice {
             RedisChoice::At(url) => Self::at(url.0.clone()).await,
             RedisChoice::Private => {
-                let program = balancer::in_path(PROGRAM).ok_or(NoRedis::NotInstalled)?;
+                let program = path::find(PROGRAM).ok_or(NoRedis::NotInstalled)?;
                 Self::start(&program, scratch).await.map_err(NoRedis::NotStarted)
             }
         }
@@ -78,12 +94,6 @@ impl RedisServer {
     /// The URL, for a process that is to use it too.
     pub(super) fn url(&self) -> &str {
         &self.url
-    }
-
-    /// A place on it that nobody else uses.
-    pub(super) fn shelf(&self) -> Result<Shelf> {
-        let redis = Redis::new(self.url.as_str())?;
-        Ok(Shelf { redis, namespace: format!("larder-blog-{:016x}", fastrand::u64(..)) })
     }
 
     async fn at(url: String) -> Result<Self, NoRedis> {
@@ -134,4 +144,15 @@ impl RedisServer {
 
 fn taken(trouble: &anyhow::Error) -> bool {
     trouble.to_string().contains("Address already in use")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_never_shown() {
+        let choice = RedisChoice::At(RedisUrl("redis://:secret@cache.internal".to_owned()));
+        assert_eq!(format!("{choice:?}"), "At(RedisUrl(…))");
+    }
 }

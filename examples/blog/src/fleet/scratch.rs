@@ -1,4 +1,4 @@
-//! A folder for all that a run of V3 writes, removed at its end; also when the driver is killed and cannot do it.
+//! A folder for all that a run with several processes writes, removed at its end; also when the driver is killed and cannot do it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,6 +9,9 @@ use tempfile::TempDir;
 
 use super::child::{Child, ourselves};
 
+/// Named for the program.
+const PREFIX: &str = concat!("larder-", env!("CARGO_PKG_NAME"), "-");
+
 /// Drop it after everything that writes into it.
 pub(crate) struct Scratch {
     // Before the folder, or it would remove what somebody else has made anew under the same name.
@@ -18,7 +21,7 @@ pub(crate) struct Scratch {
 
 impl Scratch {
     pub(crate) fn make() -> Result<Self> {
-        let folder = TempDir::with_prefix("larder-blog-").context("cannot make a temporary directory")?;
+        let folder = TempDir::with_prefix(PREFIX).context("cannot make a temporary directory")?;
         let mut command = Command::new(ourselves()?);
         command.arg("keep").arg("--remove").arg("--folder").arg(folder.path());
         let remover = Child::start("the remover", &mut command, folder.path().join("remover.log"))?;
