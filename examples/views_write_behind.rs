@@ -6,7 +6,7 @@
 //! 1000 views of 10 pages; those of page 7 were each told another total: true
 //! page 7 has Some(100) views, while the database still says None
 //! the database says Some(100); it was given 10 rows in 1 transaction
-//! two views that were read, added to and put: Some(101)
+//! two views that were read, added to and put come to Some(101), not to 102
 //! without `merge(Sum)`: Unsupported
 //! ```
 //!
@@ -66,7 +66,7 @@ async fn main() -> larder::Result<()> {
     let (ann, ben) = (views.get(&7).await?.unwrap_or(0), views.get(&7).await?.unwrap_or(0));
     let _ = views.put(&7, ann + 1).await?;
     let _ = views.put(&7, ben + 1).await?;
-    println!("two views that were read, added to and put: {:?}", views.get(&7).await?);
+    println!("two views that were read, added to and put come to {:?}, not to 102", views.get(&7).await?);
 
     let plain = larder::cache_aside(database).tier(Memory::with_capacity(1_000)).ttl(HOUR).build()?;
     let refused = view(plain, 7).await.expect_err("nobody said how to merge");
