@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result, anyhow};
 use larder::sqlx::{Cell, Cells, FromCell, Kind, Row, SqliteStore, Table, ToCell, WrongCell};
+use larder::store::Sum;
 use larder::{BoxError, Event, LayeredCache, Memory, Observer, Store, WriteBehind};
 use serde::{Deserialize, Serialize};
 use sqlx::SqlitePool;
@@ -96,7 +97,7 @@ impl Clicks {
             .observer(batches.clone())
             .store()?;
         let counts = larder::write_behind(counts)
-            .exactly_once()
+            .merge(Sum)
             .journal(journals.counts())
             .batch(BATCH)
             .flush_every(TOGETHER)
@@ -144,7 +145,7 @@ impl Clicks {
     }
 
     async fn add(&self, link: LinkId, clicks: i64) -> larder::Result<()> {
-        self.counts.update(&link, move |count| Some(count.unwrap_or(0) + clicks)).await?;
+        let _ = self.counts.increment(&link, clicks).await?;
         Ok(())
     }
 
