@@ -13,7 +13,7 @@
 //! A number is the time, in microseconds, or one more than the last one. So a server that takes over from a failed one,
 //! and has not heard of the last entries, does not give their numbers to others: unless its clock is behind by more than
 //! the time that this took. Then an entry may have a number that the store takes for done, and gets another one when the
-//! owner first meets the server: see [`StreamShard::hand_over`].
+//! owner first meets the server: see `StreamShard::hand_over`.
 
 #![allow(clippy::exhaustive_enums, clippy::exhaustive_structs, reason = "not part of the public interface")]
 
