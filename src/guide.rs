@@ -1,5 +1,5 @@
-//! Longer texts: copies that all processes share, writes that the store gets later, what to do about errors, how to test a service, what stays as it is, and
-//! what caches kept by hand get wrong. Every example in them is run with the tests.
+//! Longer texts: copies that all processes share, writes that the store gets later and counters, what to do about errors, how to
+//! test a service, what stays as it is, and what caches kept by hand get wrong. Every example in them is run with the tests.
 
 #[cfg(feature = "redis")]
 #[doc = include_str!("../docs/redis.md")]
@@ -16,6 +16,7 @@ pub mod redis {}
 /// ---
 /// The types: [`write_behind`](crate::write_behind), [`WriteBehind`](crate::WriteBehind), [`journal`](crate::journal),
 /// [`TransactionalStore`](crate::store::TransactionalStore), [`IdempotentStore`](crate::store::IdempotentStore),
+/// [`MergeStore`](crate::store::MergeStore), [`Merge`](crate::store::Merge), [`Sum`](crate::store::Sum),
 /// [`AtLimit`](crate::AtLimit), [`DeadLetter`](crate::store::DeadLetter).
 pub mod write_behind {}
 

@@ -33,7 +33,8 @@
 //! | something that can only be read | [`read_through`] | a copy, or else loads | refused |
 //! | results of work, with no store behind them | [`cache`] | [`get_or_load`](LayeredCache::get_or_load) brings the load | keeps or drops copies |
 //!
-//! For writes that are partial SQL, or that touch another table, there is [`write`](LayeredCache::write).
+//! For writes that are partial SQL, or that touch another table, there is [`write`](LayeredCache::write); for counters
+//! [`increment`](LayeredCache::increment), over write-behind.
 //!
 //! Copies are kept in tiers: `Memory` in this process, and with the feature `redis` a server that all processes of a
 //! service share. Both are given to the builder with [`tier`](Builder::tier), the fastest first.
@@ -61,6 +62,8 @@
 //!   leaves no old copy.
 //! - Of all processes one loads a key, and the others wait for it, for a while.
 //! - A shared tier that fails is a miss. Copies that it could not drop are dropped when it answers again.
+//! - Writes that wait in a `journal::RedisStream` are read by all processes, and brought to the store once, in the order of each
+//!   key, whichever process dies.
 //!
 //! What is left of this under which failure, the guide on Redis says in a table.
 //!

@@ -13,7 +13,7 @@
 //! A number is the time, in microseconds, or one more than the last one. So a server that takes over from a failed one,
 //! and has not heard of the last entries, does not give their numbers to others: unless its clock is behind by more than
 //! the time that this took. Then an entry may have a number that the store takes for done, and gets another one when the
-//! owner first meets the server: see [`StreamShard::hand_over`].
+//! owner first meets the server: see `StreamShard::hand_over`.
 
 #![allow(clippy::exhaustive_enums, clippy::exhaustive_structs, reason = "not part of the public interface")]
 
@@ -237,12 +237,12 @@ impl StreamShard {
     ///
     /// `O: commits 9, commits 10, both forgotten by P · P dies, R has 9 waiting and not 10 · reader: 9`.
     pub fn read(&self, life: u32, key: &[u8]) -> Option<Vec<(Seq, Vec<u8>)>> {
-        if self.life.is_some() && !(self.met && self.life == Some(life)) {
+        let Some(waiting) = self.pending.get(key) else { return Some(Vec::new()) };
+        if !(self.met && self.life == Some(life)) {
             return None;
         }
-        let waiting = self.pending.get(key).into_iter().flatten();
         let record = |seq: &Seq| Some((*seq, self.entries.get(seq)?.record.clone()));
-        Some(waiting.filter_map(record).collect())
+        Some(waiting.iter().filter_map(record).collect())
     }
 
     /// A server in another life may have lost the last entries, and goes on from what it has.
@@ -508,6 +508,11 @@ mod tests {
         assert_eq!(shard.read(2, b"done"), None);
         append_as(&mut shard, 2, true, "a", "x", 1_001);
         assert_eq!(shard.read(2, b"done"), None);
+        assert_eq!(
+            shard.read(2, b"other"),
+            Some(Vec::new()),
+            "nothing of it can be older than what the store has"
+        );
         _ = shard.collect(Collect { life: 2, offset: 1_000, ..OWNER }, 1_002);
         assert_eq!(shard.read(2, b"done"), Some(Vec::new()));
         assert_eq!(StreamShard::default().read(2, b"done"), Some(Vec::new()), "nothing was ever there");

@@ -4,7 +4,10 @@
 //! |---|---|---|
 //! | [`Volatile`] | nothing | the memory of this process |
 //! | `LocalLog` | the process, and the machine | files of this machine; feature `local-log`, on Unix |
-//! | `RedisStream` | the process, the machine, and Redis | a Redis that all processes share; feature `redis` |
+//! | `RedisStream` | the process and the machine; Redis, as far as that keeps what it is given | a Redis that all processes share; feature `redis` |
+//!
+//! A log of this process has one owner, who reads it when it begins; a stream has one for each of its shards, who asks it what
+//! is due. The guide on [write-behind](crate::guide::write_behind) says when to take which.
 
 #[doc(hidden)]
 pub mod checksum;

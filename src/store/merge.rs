@@ -76,11 +76,12 @@ macro_rules! numbers {
 numbers!(i8 i16 i32 i64 i128 isize u8 u16 u32 u64 u128 usize);
 sums!(i8 i16 i32 i64 i128 isize u8 u16 u32 u64 u128 usize);
 
-/// How a write-behind store merges.
-pub(crate) struct Merging<V>(Arc<dyn Merge<V>>);
+/// How a write-behind store merges. Not part of the public interface: the explorer runs it.
+#[doc(hidden)]
+pub struct Merging<V>(Arc<dyn Merge<V>>);
 
 impl<V: 'static> Merging<V> {
-    pub(crate) fn new(merge: impl Merge<V>) -> Self {
+    pub fn new(merge: impl Merge<V>) -> Self {
         Self(Arc::new(merge))
     }
 
@@ -101,14 +102,14 @@ impl<V: 'static> Merging<V> {
     }
 
     /// The value once `change` has been made.
-    pub(crate) fn after<K>(&self, value: Option<V>, change: &Change<K, V>) -> Option<V>
+    pub(crate) fn after<K>(&self, value: Option<&V>, change: &Change<K, V>) -> Option<V>
     where
         V: Clone,
     {
         match change {
             Change::Put(_, value) => Some(value.clone()),
             Change::Delete(_) => None,
-            Change::Merge(_, operand) => Some(self.0.merge(value.as_ref(), operand)),
+            Change::Merge(_, operand) => Some(self.0.merge(value, operand)),
         }
     }
 
@@ -118,7 +119,7 @@ impl<V: 'static> Merging<V> {
     /// What waits is looked up first, and value and offset are of one snapshot: `R: the store has 1, nothing is settled · O:
     /// commits +1, and what waits is forgotten · R: nothing waits` would answer 1, and `R: +1 waits · O: commits it · R: the
     /// store has 2` would answer 3 if nobody looked at the offset.
-    pub(crate) fn fold<'a, K: 'a>(
+    pub fn fold<'a, K: 'a>(
         &self,
         changes: impl IntoIterator<Item = (Seq, &'a Change<K, V>)>,
         (value, offset): (Option<V>, Seq),
@@ -127,7 +128,7 @@ impl<V: 'static> Merging<V> {
         V: Clone,
     {
         let unsettled = changes.into_iter().filter(|(seq, _)| *seq > offset);
-        unsettled.fold(value, |value, (_, change)| self.after(value, change))
+        unsettled.fold(value, |value, (_, change)| self.after(value.as_ref(), change))
     }
 }
 

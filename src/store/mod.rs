@@ -22,7 +22,8 @@ use crate::error::StoreError;
 
 pub use crate::change::{Change, DeadLetter, JournalId, PendingWrite, Seq, ShardId};
 pub use function::{LoadFn, StoreFn, load_fn, store_fn};
-pub(crate) use merge::Merging;
+#[doc(hidden)]
+pub use merge::Merging;
 pub use merge::{Counter, Merge, Sum};
 pub use transactional::{Batch, Claim, Committed, IdempotentStore, MergeStore, TransactionalStore};
 pub use write_behind::{AtLimit, Backlog, Unwritten, WriteBehind, WriteBehindBuilder, write_behind};

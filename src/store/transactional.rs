@@ -89,7 +89,7 @@ impl<K, V> Batch<K, V> {
     /// # Errors
     ///
     /// Write-behind was built without [`merge`](super::WriteBehindBuilder::merge), and this is a merge.
-    pub fn value_after(&self, value: Option<V>, change: &Change<K, V>) -> Result<Option<V>, StoreError>
+    pub fn value_after(&self, value: Option<&V>, change: &Change<K, V>) -> Result<Option<V>, StoreError>
     where
         V: Value,
     {

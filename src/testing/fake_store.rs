@@ -358,7 +358,7 @@ impl<K: Key, V: Value> State<K, V> {
         };
         changes.iter().try_for_each(|change| self.check(change))?;
         for change in &changes {
-            let value = batch.value_after(self.rows.get(change.key()).cloned(), change)?;
+            let value = batch.value_after(self.rows.get(change.key()), change)?;
             let key = change.key().clone();
             match (change, value) {
                 (Change::Merge(..), Some(value)) => self.apply(&Change::Put(key, value)),

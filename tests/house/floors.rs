@@ -36,6 +36,7 @@ pub(crate) type Neighbour = (&'static str, &'static str, &'static str);
 /// The exceptions to the floors. Few is best.
 pub(crate) const NEIGHBOURS: &[Neighbour] = &[
     ("lifetime", "entry", "a lifetime dates the entries it is asked about"),
+    ("stream", "change", "what is in a stream is numbered as pending writes are"),
     ("tier", "codec", "a tier outside this process keeps keys and values as bytes"),
     ("journal", "codec", "a journal that outlives the process keeps values as bytes"),
     ("journal", "tier", "a journal in Redis goes over the same connections as a tier there"),

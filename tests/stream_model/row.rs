@@ -56,6 +56,10 @@ pub(crate) enum Act {
     Append,
     /// What is added to what is there.
     Add,
+    /// What waits up to its own write.
+    AskWhatWaits,
+    /// And what that comes to with what the store has.
+    AskTheTotal,
     Release,
     Publish,
     Drop,
@@ -69,6 +73,8 @@ pub(crate) const DROPPED: Script = &[Act::Append, Act::Drop];
 /// Nobody reads.
 pub(crate) const APPENDED: Script = &[Act::Append];
 pub(crate) const ADDED: Script = &[Act::Add];
+/// And is told what it has come to.
+pub(crate) const TOLD: Script = &[Act::Add, Act::AskWhatWaits, Act::AskTheTotal];
 
 /// How often what may go wrong does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

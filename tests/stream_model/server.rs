@@ -55,7 +55,7 @@ impl Server {
         if is_right { self.highest + 1 } else { 0 }
     }
 
-    pub(crate) fn append(&mut self, row: &Row, write: u8, replaces: bool) {
+    pub(crate) fn append(&mut self, row: &Row, write: u8, replaces: bool) -> Seq {
         let entry = Entry { key: KEY.to_vec(), record: vec![write], is_doubtful: false };
         let life = if row.lacks(Lack::LifeOfTheServer) { 1 } else { self.life };
         let append = Append { life, seen: 0, replaces, entry, limits: Limits::default() };
@@ -65,6 +65,7 @@ impl Server {
             unreachable!("there is no limit")
         };
         self.highest = self.highest.max(seq);
+        seq
     }
 
     pub(crate) fn collect(&mut self, row: &Row, epoch: u64, offset: Seq) -> Given {

@@ -161,6 +161,10 @@ impl Model for Row {
         if slot::copy(&world.slot).is_some_and(|copy| world.is_older(copy, world.told.acknowledged)) {
             return Err("a copy is older than an acknowledged write".to_owned());
         }
+        let told: Vec<_> = world.writers.iter().filter_map(|writer| writer.total).collect();
+        if (1..told.len()).any(|at| told[..at].contains(&told[at])) {
+            return Err("two writers are told the same".to_owned());
+        }
         if self.lack.is_none() {
             world.check_overlay()?;
         }
@@ -186,7 +190,7 @@ impl World {
         let totals = lost.flat_map(|some| {
             let is_there = move |write: &u8| !self.is_lost(*write) || some & 1 << write != 0;
             let upto = least.unwrap_or(0)..=self.told.appended;
-            upto.map(move |last| counting::total(self, 0, (1..=last).filter(is_there)))
+            upto.map(move |last| counting::total(self, (1..=last).filter(is_there)))
         });
         totals.into_iter().any(|possible| possible == total)
     }

@@ -1,7 +1,9 @@
 //! A writer: it appends once, and keeps the slot in order by its script.
 
+use larder::store::Seq;
 use larder::tier::slot::{Command, Reply, Slot, Token};
 
+use crate::counting;
 use crate::row::{Act, Row};
 use crate::slot::{self, FOREVER};
 use crate::world::{Steps, Who, World};
@@ -13,6 +15,11 @@ pub(crate) struct Writer {
     is_dead: bool,
     /// Its write; 0 before it has appended it.
     write: u8,
+    /// Its number, while it is to be told what it comes to.
+    seq: Seq,
+    waiting: Vec<(Seq, u8)>,
+    /// What it has been told that it comes to.
+    pub(crate) total: Option<u16>,
 }
 
 fn token(number: usize) -> Token {
@@ -39,6 +46,9 @@ pub(crate) fn steps(row: &Row, world: &World, number: usize, steps: &mut Steps) 
         return;
     }
     let Some(what) = script.get(writer.done).filter(|_| is_next) else { return };
+    if *what == Act::AskWhatWaits && world.server.read(row).is_none() {
+        return; // it waits for an owner to meet the server
+    }
     act(&|next| {
         let did = perform(row, next, number, *what);
         let writer = &mut next.writers[number];
@@ -65,8 +75,24 @@ fn perform(row: &Row, world: &mut World, number: usize, act: Act) -> &'static st
             let (write, replaces) = (world.told.appended, act == Act::Append);
             world.told.replacing |= u8::from(replaces) << write;
             world.writers[number].write = write;
-            world.server.append(row, write, replaces);
+            let seq = world.server.append(row, write, replaces);
+            if row.writers[number].contains(&Act::AskTheTotal) {
+                world.writers[number].seq = seq;
+            }
             if replaces { "appends" } else { "appends what is added" }
+        }
+        Act::AskWhatWaits => {
+            let mut waiting = world.server.read(row).unwrap_or_default();
+            waiting.retain(|(seq, _)| *seq <= world.writers[number].seq);
+            world.writers[number].waiting = waiting;
+            "asks what waits up to its own"
+        }
+        Act::AskTheTotal => {
+            let waiting = std::mem::take(&mut world.writers[number].waiting);
+            let value = counting::total(world, world.database.done.iter().copied());
+            let total = counting::fold(world, &waiting, (value, world.database.offset));
+            world.writers[number].total = Some(total);
+            "is told the total"
         }
         Act::Hold => match slot::ask(&mut world.slot, Command::Hold { token, life: slot::HOLD }) {
             Reply::Contended => "holds the key with another",

@@ -63,7 +63,7 @@ pub(super) fn merged<K: Key, V: Value>(
             .next()
             .ok_or_else(|| StoreError::new("a row is missing among those that were asked for"))??;
         let key = change.key().clone();
-        changes.push(match batch.value_after(value, change)? {
+        changes.push(match batch.value_after(value.as_ref(), change)? {
             Some(value) => Change::Put(key, value),
             None => Change::Delete(key),
         });

@@ -45,7 +45,8 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
         Ok(merges.merging.fold(by_reference(&between), (value, offset)))
     }
 
-    /// The same where nobody remembers what has been stored: then what the store has is asked for once more.
+    /// The merge's own place first, what waits then, and the snapshot last: nobody here remembers what an owner has stored. If
+    /// that was this very merge, what came right after it is in the answer as well, and another may be answered the same.
     async fn merge_shared(
         &self,
         shared: &Shared<K, V>,

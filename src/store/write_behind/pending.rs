@@ -411,6 +411,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::store::{Merging, Sum};
     use proptest::prelude::*;
 
     const ROOM: Bounds = Bounds { operations: 1_000, bytes: 1_000_000 };
@@ -545,17 +546,27 @@ mod tests {
         /// store has the same.
         #[test]
         fn a_reader_sees_every_write_at_once(
-            steps in proptest::collection::vec((0_u8..4, proptest::option::of(any::<u16>()), 0_u8..4), 0..60),
+            steps in proptest::collection::vec((0_u8..4, 0_u8..3, any::<u16>(), 0_u8..4), 0..60),
             replaces: bool,
         ) {
+            let merging = Merging::new(Sum);
             let mut pending = if replaces { Pending::replacing(rules(), ROOM, 0) } else { pending(ROOM) };
             let (mut store, mut truth) = (BTreeMap::new(), BTreeMap::new());
             let apply = |rows: &mut BTreeMap<u8, u16>, change: &Change<u8, u16>| match change {
                 Change::Put(key, value) => _ = rows.insert(*key, *value),
                 Change::Delete(key) => _ = rows.remove(key),
+                Change::Merge(key, operand) => {
+                    let row = rows.entry(*key).or_default();
+                    *row = row.saturating_add(*operand);
+                }
             };
-            for (key, value, then) in steps {
-                let change = value.map_or(Change::Delete(key), |value| Change::Put(key, value));
+            for (key, kind, value, then) in steps {
+                let change = match kind {
+                    0 => Change::Delete(key),
+                    // What is merged into is not replaced.
+                    1 if !replaces => Change::Merge(key, value),
+                    _ => Change::Put(key, value),
+                };
                 apply(&mut truth, &change);
                 pending.accept(change, 1, Timestamp::ZERO).expect("room");
                 if then == 0 {
@@ -572,7 +583,11 @@ mod tests {
                 for key in 0..4 {
                     let seen = match pending.read(&key) {
                         Some(value) => value.copied(),
-                        None => store.get(&key).copied(),
+                        None => {
+                            let waiting = pending.waiting(&key);
+                            let waiting = waiting.iter().map(|(seq, change)| (*seq, change));
+                            merging.fold(waiting, (store.get(&key).copied(), pending.settled()))
+                        }
                     };
                     prop_assert_eq!(seen, truth.get(&key).copied());
                 }

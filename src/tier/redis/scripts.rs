@@ -1,4 +1,4 @@
-//! The scripts that say in Lua what `tier/slot.rs` says in Rust of the slot of a key, and `journal/stream.rs` of the shard of
+//! The scripts that say in Lua what `tier/slot.rs` says in Rust of the slot of a key, and `stream.rs` of the shard of
 //! a stream.
 
 use std::sync::LazyLock;

@@ -1,4 +1,4 @@
-//! What a journal asks of a server: the scripts of `journal/stream.rs` on the shards of one stream, and whether the server
+//! What a journal asks of a server: the scripts of `stream.rs` on the shards of one stream, and whether the server
 //! keeps what it is given.
 
 use std::collections::HashMap;

@@ -1,5 +1,5 @@
 -- What every script of a stream needs. KEYS[1] is what all names of the shard begin with: they are in one slot. The rules
--- are those of journal/stream.rs; tests hold the two against each other command by command.
+-- are those of src/stream.rs; tests hold the two against each other command by command.
 --
 -- Numbers are microseconds: a Lua number holds them exactly until the year 2255.
 local LOG, META, PENDING = KEYS[1] .. 'log', KEYS[1] .. 'meta', KEYS[1] .. 'p:'
