@@ -144,6 +144,8 @@ impl Clicks {
         Ok(rows?.writes.len() + counts?.pending)
     }
 
+    /// An increment and not an `update`: clicks on one link, and the most popular has very many, do not wait for each
+    /// other.
     async fn add(&self, link: LinkId, clicks: i64) -> larder::Result<()> {
         let _ = self.counts.increment(&link, clicks).await?;
         Ok(())

@@ -56,8 +56,8 @@ impl Report {
             f,
             "\n{} redirects/s: {} in {:.1} s. Hit ratio of memory {:.1} %{redis}, from empty tiers.\n\
              Unknown ids were asked for {} times, and asked of the database {} times.\n\
-             A redirect is answered when its click is in two journals on the disk; until its link is known, that is not \
-             waited for.\n\
+             A redirect is answered when its click is in two journals on the disk, and counted: the count is exact, and \
+             read from the database for it.\n\
              {} rows came to the database in {} batches, the largest of {}{}.\n",
             grouped(self.redirects_per_second.round() as usize),
             grouped(self.redirects),
