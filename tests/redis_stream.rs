@@ -219,3 +219,20 @@ async fn a_durability_that_the_server_does_not_have_is_refused() {
     let refused = journal().durability(Durability::EverySecond).check().await.unwrap_err();
     assert!(refused.to_string().contains("noeviction"), "{refused}");
 }
+
+#[tokio::test]
+async fn processes_that_know_other_shards_are_refused_until_it_does_not_matter() {
+    let test = "processes_that_know_other_shards_are_refused_until_it_does_not_matter";
+    let Some(world) = World::start_or_skip(test).await else { return };
+    let one = world.process();
+    _ = one.save(&1, &10).await.unwrap();
+    let other = || world.settings().journal(world.journal().shards(3)).store().unwrap();
+    let refused = other().save(&1, &11).await.unwrap_err();
+    assert!(refused.to_string().contains("shards(3)"), "{refused}");
+    assert!(other().load(&1).await.is_err(), "it would look elsewhere");
+    assert!(one.close(Duration::from_secs(5)).await.unwrap().writes.is_empty());
+    let other = other();
+    _ = other.save(&1, &12).await.unwrap();
+    other.flush().await.unwrap();
+    assert_eq!(world.stored(1).await, Some(12));
+}

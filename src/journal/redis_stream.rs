@@ -114,7 +114,7 @@ impl<K, V, C> RedisStream<K, V, C> {
 
     /// How many sequences of writes there are, from 1 to 64: so many processes can bring writes to the store at once. The
     /// order of writes is kept for each key, not between keys. **All processes must say the same, and as long as anything
-    /// waits it must stay what it is.** Default: 8.
+    /// waits it must stay what it is:** another number is refused. Default: 8.
     #[must_use]
     pub fn shards(self, shards: u16) -> Self {
         Self { shards, ..self }
@@ -302,7 +302,7 @@ where
     }
 
     async fn beat(&self, process: u64, lease: Duration) -> Result<Members> {
-        let (all, place) = self.server.beat(process, lease).await?;
+        let (all, place) = self.server.beat(process, lease, self.shards).await?;
         Ok(Members { all, place })
     }
 

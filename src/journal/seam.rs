@@ -184,7 +184,8 @@ pub(crate) trait Stream<K, V>: Send + Sync {
     /// How a sequence stands. What is there up to `want` is wanted without delay.
     async fn look(&self, shard: u16, want: Seq) -> Result<Standing>;
 
-    /// Says that `process` is there for `lease` from now on, or not any more if that is zero.
+    /// Says that `process` is there for `lease` from now on, or not any more if that is zero. To be asked before anything
+    /// else: it finds out whether all processes know the same sequences.
     async fn beat(&self, process: u64, lease: Duration) -> Result<Members>;
 
     /// How often it has turned out that writes were lost which had been answered, since this was last asked.

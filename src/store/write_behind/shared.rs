@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, OnceCell};
 use tokio::time::Instant;
 
 use super::accepting::{ended, full};
@@ -51,6 +51,8 @@ pub(super) struct Shared<K, V> {
     /// How each shard stood when the steward last looked.
     pub(super) standings: Mutex<Vec<Standing>>,
     pub(super) is_stewarded: AtomicBool,
+    /// Whether this process has been counted among those that write to the stream.
+    is_counted: OnceCell<()>,
     /// Tells the steward that a shard has been forsaken.
     pub(super) nudge: Arc<Notify>,
 }
@@ -79,8 +81,15 @@ impl<K: Key + Ord, V: Value> Shared<K, V> {
             places: OnceLock::new(),
             standings: Mutex::new(vec![Standing::default(); usize::from(shards)]),
             is_stewarded: AtomicBool::new(false),
+            is_counted: OnceCell::new(),
             nudge: Arc::default(),
         }
+    }
+
+    /// Has this process counted among those that write to the stream, if it is not: before it reads or writes anything there.
+    pub(super) async fn join(&self) -> Result<()> {
+        let counted = async || self.stream.beat(self.process, self.stream.lease()).await.map(drop);
+        self.is_counted.get_or_try_init(counted).await.copied()
     }
 
     /// From now on somebody asks what can be awaited of each write.
@@ -140,6 +149,7 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
         change: &Change<K, V>,
     ) -> Result<Seq, StoreError> {
         self.start().map_err(refused)?;
+        shared.join().await.map_err(refused)?;
         let record = shared.stream.encode(change).map_err(refused)?;
         let shard = self.shard(change.key());
         let mut patience = None;
@@ -222,6 +232,7 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
 
     /// What waits for `keys`, once an owner has met the server that says so.
     async fn waiting(&self, shared: &Shared<K, V>, keys: &[K]) -> Result<Vec<Result<Vec<Waiting<K, V>>>>> {
+        shared.join().await?;
         let mut pause = PAUSES.0;
         loop {
             let waiting = shared.stream.waiting(keys).await;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::Parts;
 use super::shared::Shared;
 use crate::bounds::{Key, Value};
-use crate::error::{Error, StoreError};
+use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::journal::Members;
 use crate::time;
@@ -63,9 +63,12 @@ pub(super) async fn steward<K: Key + Ord, V: Value>(stewarded: Stewarded<K, V>) 
 
 impl<K: Key + Ord, V: Value> Parts<K, V> {
     async fn look_after(&self, shared: &Shared<K, V>, members: &mut Members) {
-        // A Redis that does not answer has not fewer members for that.
-        if let Ok(now) = shared.stream.beat(shared.process, shared.stream.lease()).await {
-            *members = now;
+        match shared.stream.beat(shared.process, shared.stream.lease()).await {
+            Ok(now) => *members = now,
+            // It must not write what others order in another way.
+            Err(error) if error.kind() == ErrorKind::Settings => return self.unclaimed(&error),
+            // A Redis that does not answer has not fewer members for that.
+            Err(_) => {}
         }
         self.keep_shards(shared).await;
         let share = share_of(self.shards.len(), *members);
@@ -111,19 +114,19 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
                 Ok(Some(claim)) => {
                     let parked = match self.ask(self.parked_keys(shard)).await {
                         Ok(parked) => parked,
-                        Err(error) => return self.unclaimed(error),
+                        Err(error) => return self.unclaimed(&Error::store(error)),
                     };
                     shard.take_charge(claim, life, parked);
                     wanted -= 1;
                 }
                 Ok(None) => {}
-                Err(error) => return self.unclaimed(error),
+                Err(error) => return self.unclaimed(&Error::store(error)),
             }
         }
     }
 
-    fn unclaimed(&self, error: StoreError) {
-        self.emit(&Event::FlushFailed { writes: 0, error: &Error::store(error) });
+    fn unclaimed(&self, error: &Error) {
+        self.emit(&Event::FlushFailed { writes: 0, error });
     }
 
     /// Looks how the shards stand, for those who want to know, and tells what is wrong.

@@ -233,17 +233,50 @@ impl StreamServer {
     }
 
     /// Says that process `id` is there for `lease` from now on, or not any more if that is zero: how many are, and the place
-    /// of this one among them, from 1.
+    /// of this one among them, from 1. It must know as many `shards` as the others do.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Journal`].
-    pub(crate) async fn beat(&self, id: u64, lease: Duration) -> Result<(usize, usize)> {
+    /// [`ErrorKind::Journal`]; [`ErrorKind::Settings`] where the stream has another number of shards, and somebody uses it, or
+    /// something waits in it.
+    pub(crate) async fn beat(&self, id: u64, lease: Duration, shards: u16) -> Result<(usize, usize)> {
+        let (all, place, known) = self.try_beat(id, lease, shards, false).await?;
+        if known == shards {
+            return Ok((all, place));
+        }
+        if all > 0 || !self.is_empty(known).await? {
+            return Err(other_shards(shards, known));
+        }
+        match self.try_beat(id, lease, shards, true).await? {
+            (all, place, known) if known == shards => Ok((all, place)),
+            (.., known) => Err(other_shards(shards, known)),
+        }
+    }
+
+    async fn try_beat(
+        &self,
+        id: u64,
+        lease: Duration,
+        shards: u16,
+        replaces: bool,
+    ) -> Result<(usize, usize, u16)> {
         let call = self.call(0).await.map_err(before_it)?;
         let lease = u64::try_from(lease.as_micros()).unwrap_or(u64::MAX).min(1 << 52);
-        let arguments = |_| vec![format!("{id:016x}").into_bytes(), lease.to_string().into_bytes()];
+        let arguments = |_| {
+            let numbers = [lease.to_string(), shards.to_string(), u8::from(replaces).to_string()];
+            std::iter::once(format!("{id:016x}")).chain(numbers).map(String::into_bytes).collect()
+        };
         let (_, answer) = self.run(call, 0, Script::Beat, arguments).await.map_err(while_it)?;
         redis::from_redis_value(answer).map_err(|_| while_it(Fault::Odd))
+    }
+
+    async fn is_empty(&self, shards: u16) -> Result<bool> {
+        for shard in 0..shards {
+            if self.look(shard, 0).await?.writes > 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     async fn call(&self, shard: u16) -> Result<Call, Fault> {
@@ -416,6 +449,14 @@ async fn configured(call: &mut Call, name: &str) -> Result<Option<String>, Fault
         Err(Fault::Refused(_) | Fault::Odd) => Ok(None),
         Err(fault) => Err(fault),
     }
+}
+
+fn other_shards(wanted: u16, known: u16) -> Error {
+    let what = format!(
+        "`shards({wanted})` and the stream disagree: it has {known}, and other processes use it, or something waits in it; \
+         take {known}, or close all of them, have it flushed, and try again"
+    );
+    Error::new(ErrorKind::Settings, what).with_outcome(Outcome::NotApplied)
 }
 
 /// Nothing has been sent.

@@ -1,12 +1,24 @@
 -- Says that a process is there, and asks who else is. KEYS[1] is what the names of the journal's first shard begin with.
--- ARGV: the process, for how long it counts, in microseconds; 0 if it leaves
-local MEMBERS = KEYS[1] .. 'members'
+-- ARGV: the process, for how long it counts, in microseconds, or 0 if it leaves; how many shards it knows, and whether the
+-- stream is to have so many from now on
+local MEMBERS, SHARDS = KEYS[1] .. 'members', KEYS[1] .. 'shards'
+redis.call('ZREMRANGEBYSCORE', MEMBERS, '-inf', string.format('(%.0f', now))
+
+-- Who knows another number of shards would look for a key where others do not.
+local shards = redis.call('GET', SHARDS)
+if not shards or (ARGV[4] == '1' and redis.call('ZCARD', MEMBERS) == 0) then
+  shards = ARGV[3]
+  redis.call('SET', SHARDS, shards)
+end
+if shards ~= ARGV[3] then
+  return {redis.call('ZCARD', MEMBERS), 0, tonumber(shards)}
+end
+
 if tonumber(ARGV[2]) == 0 then
   redis.call('ZREM', MEMBERS, ARGV[1])
 else
   redis.call('ZADD', MEMBERS, string.format('%.0f', now + tonumber(ARGV[2])), ARGV[1])
 end
-redis.call('ZREMRANGEBYSCORE', MEMBERS, '-inf', string.format('(%.0f', now))
 -- In the order of their names, which all see alike.
 local all = redis.call('ZRANGE', MEMBERS, 0, -1)
 table.sort(all)
@@ -16,4 +28,4 @@ for index, name in ipairs(all) do
     place = index
   end
 end
-return {#all, place}
+return {#all, place, tonumber(shards)}
