@@ -12,10 +12,7 @@ use futures_util::future::join_all;
 use larder::journal::RedisStream;
 use larder::store::{Sum, WriteBehindBuilder};
 use larder::testing::{Call, FakeStore, TestClock, Trouble};
-use larder::{
-    AtLimit, Change, ErrorKind, LayeredCache, Loader, Memory, Store, StoreError,
-    WriteBehind,
-};
+use larder::{AtLimit, Change, ErrorKind, LayeredCache, Loader, Memory, Store, StoreError, WriteBehind};
 use support::MINUTE;
 use support::behind::{Behind, HOUR, Numbers, put, put_all};
 use support::resp::Reply;
@@ -49,7 +46,10 @@ async fn of_several_writes_of_a_key_in_one_window_the_last_is_stored() {
     one.delete(&2).await.unwrap();
     put(&other, 2, 21).await;
     one.flush().await.unwrap();
-    assert_eq!((of(&world.store, 1), of(&world.store, 2)), (vec![Change::Delete(1)], vec![Change::Put(2, 21)]));
+    assert_eq!(
+        (of(&world.store, 1), of(&world.store, 2)),
+        (vec![Change::Delete(1)], vec![Change::Put(2, 21)])
+    );
 }
 
 #[tokio::test]
@@ -192,7 +192,10 @@ async fn while_the_store_is_down_what_waits_is_bounded_and_later_all_is_stored_o
     }
     assert!(refused.iter().all(|refused| *refused > 0) && accepted.len() <= 40, "{accepted:?}");
     let (first, last) = (accepted[0], *accepted.last().unwrap());
-    assert_eq!((other.load(&first).await.unwrap(), one.load(&last).await.unwrap()), (Some(first), Some(last)));
+    assert_eq!(
+        (other.load(&first).await.unwrap(), one.load(&last).await.unwrap()),
+        (Some(first), Some(last))
+    );
     let patient = world.settings().batch(5).max_pending(40).store().unwrap();
     let held_up = tokio::spawn(async move { put_all(&patient, 100..200).await });
     world.store.always(Call::Commit, None);
@@ -225,7 +228,10 @@ async fn closing_with_the_store_down_returns_in_time_says_what_is_left_and_the_n
         let behind = settings().store().unwrap();
         put(&behind, 10, 10).await;
         let left = behind.close(A_SECOND / 5).await.unwrap();
-        assert!(left.writes.is_empty() && left.are_kept, "they are nobody's more than anybody else's: {left:?}");
+        assert!(
+            left.writes.is_empty() && left.are_kept,
+            "they are nobody's more than anybody else's: {left:?}"
+        );
         assert!(store.history().is_empty());
         store.always(Call::Commit, None);
         store.always(Call::Offset, None);

@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 use larder::journal::{Durability, RedisStream};
 use larder::store::{Sum, WriteBehindBuilder};
 use larder::testing::{Call, FakeStore};
-use larder::{Change, ErrorKind, LayeredCache, Loader, Memory, Outcome, Redis, Store, StoreError, WriteBehind};
+use larder::{
+    Change, ErrorKind, LayeredCache, Loader, Memory, Outcome, Redis, Store, StoreError, WriteBehind,
+};
 use support::behind::{Behind, HOUR, Numbers, put};
 use support::proxy::Proxy;
 use support::redis_cluster::{Plan, RedisCluster, slot_of};
@@ -33,9 +35,9 @@ fn slot(shard: u16) -> u16 {
 
 /// Of the user who may do everything.
 fn client(cluster: &RedisCluster) -> Redis {
-    let mut urls = cluster.addresses().into_iter().map(|address| format!("redis://{address}{}", rights::protocol()));
-    let first = urls.next().unwrap();
-    Redis::builder(&first).cluster(urls).deadline(2 * A_SECOND).build().unwrap()
+    let nodes: Vec<_> = cluster.addresses().iter().map(ToString::to_string).collect();
+    let first = format!("redis://{}{}", nodes[0], rights::protocol());
+    Redis::builder(&first).cluster(nodes.iter().map(String::as_str)).deadline(2 * A_SECOND).build().unwrap()
 }
 
 /// Waits until writes are accepted everywhere.
@@ -311,7 +313,11 @@ async fn a_write_that_must_be_on_a_replica_is_in_doubt_where_there_is_none() {
     }
     _ = behind.save(&3, &30).await.unwrap();
     behind.flush().await.unwrap();
-    assert_eq!([1, 2, 3].map(|key| store.row(&key)), [Some(10), Some(20), Some(30)], "also what was in doubt");
+    assert_eq!(
+        [1, 2, 3].map(|key| store.row(&key)),
+        [Some(10), Some(20), Some(30)],
+        "also what was in doubt"
+    );
 }
 
 /// What the documentation of `RedisStream` names.
@@ -321,7 +327,8 @@ const RIGHTS: &str = "+eval +evalsha +ping +info +time +config|get +hmget +hset 
 /// Makes a user; his URL.
 async fn user(server: &RedisServer, name: &str, rights: &str) -> String {
     let keys = format!("~{NAME}:journal:*");
-    let cluster = if server.is_in_a_cluster() { rights::RIGHTS_IN_A_CLUSTER.join(" ") } else { String::new() };
+    let cluster =
+        if server.is_in_a_cluster() { rights::RIGHTS_IN_A_CLUSTER.join(" ") } else { String::new() };
     let order = format!("ACL SETUSER {name} reset on >hush-hush {keys} {rights} {cluster}");
     let order: Vec<&str> = order.split_whitespace().collect();
     assert_eq!(server.command(&order).await, Reply::ok());

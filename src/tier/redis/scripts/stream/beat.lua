@@ -1,6 +1,6 @@
--- Says that a process is there, and asks who else is. KEYS[1] is what the names of the journal's first shard begin with.
+-- Says that a process is there, and asks who else is. KEYS[1] is where they are all listed.
 -- ARGV: the process, for how long it counts, in microseconds; 0 if it leaves
-local MEMBERS = KEYS[1] .. 'members'
+local MEMBERS = KEYS[1]
 if tonumber(ARGV[2]) == 0 then
   redis.call('ZREM', MEMBERS, ARGV[1])
 else
