@@ -56,7 +56,8 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
         let seq = self.append(shared, change).await?;
         // It is accepted, whatever becomes of the answer.
         let waiting = self.waiting_for(shared, change.key()).await;
-        let waiting = waiting.map_err(|error| StoreError::from(error).applied())?;
+        let waiting =
+            waiting.map_err(|error| StoreError::from(error.with_outcome(Outcome::Applied)).applied())?;
         // What came after it is not part of the answer.
         let before = waiting.into_iter().filter(|(other, _)| *other <= seq).collect();
         self.total(merges, change.key(), before).await.map_err(StoreError::applied)
