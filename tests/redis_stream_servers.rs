@@ -319,7 +319,8 @@ async fn a_shard_that_is_moved_to_another_node_while_it_is_written_loses_nothing
 #[tokio::test]
 async fn a_write_that_must_be_on_a_replica_is_in_doubt_where_there_is_none() {
     let test = "a_write_that_must_be_on_a_replica_is_in_doubt_where_there_is_none";
-    let Some(primary) = RedisServer::start_one_or_skip_with(test, &KEEPS).await else { return };
+    let at_once = [&KEEPS[..], &["--repl-diskless-sync-delay", "0"]].concat();
+    let Some(primary) = RedisServer::start_one_or_skip_with(test, &at_once).await else { return };
     let store = FakeStore::new();
     let journal = || stream(&redis(&primary.url_of_default_user())).replicas(1);
     let behind = settings(&store, journal().deadline(A_SECOND / 5)).store().unwrap();
