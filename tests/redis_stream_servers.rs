@@ -5,6 +5,7 @@
 
 mod support;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -73,7 +74,26 @@ struct Toll {
     counted: u64,
     /// Those of which nobody knows.
     perhaps: u64,
+    /// The keys that were incremented once and never again, and what was said of it.
+    once: Vec<(u64, Said)>,
     errors: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    Done,
+    NotDone,
+    Nothing,
+}
+
+impl Said {
+    fn of<T>(answer: &Result<T, larder::Error>) -> Self {
+        match answer.as_ref().map_err(larder::Error::outcome) {
+            Ok(_) | Err(Some(Outcome::Applied)) => Self::Done,
+            Err(Some(Outcome::NotApplied)) => Self::NotDone,
+            Err(_) => Self::Nothing,
+        }
+    }
 }
 
 const KEYS: u64 = 8;
@@ -125,12 +145,13 @@ async fn write(
             }
             Err(_) => toll.errors += 1,
         }
-        match soon(cache.increment(&COUNTER, 1)).await {
-            Ok(_) => toll.counted += 1,
-            Err(error) if error.outcome() == Some(Outcome::Applied) => toll.counted += 1,
-            Err(error) if error.outcome() == Some(Outcome::NotApplied) => toll.errors += 1,
-            Err(_) => toll.perhaps += 1,
+        match Said::of(&soon(cache.increment(&COUNTER, 1)).await) {
+            Said::Done => toll.counted += 1,
+            Said::NotDone => toll.errors += 1,
+            Said::Nothing => toll.perhaps += 1,
         }
+        let once = 10_000 * (first + 1) + number;
+        toll.once.push((once, Said::of(&soon(cache.increment(&once, 1)).await)));
     }
     toll
 }
@@ -142,19 +163,25 @@ fn audit(store: &Numbers, tolls: &[Toll]) {
             assert!(store.row(&key).unwrap_or(0) >= *last, "{key}: {:?} after {last}", store.row(&key));
         }
     }
-    audit_order(store);
+    audit_order(store, tolls);
     let (counted, perhaps) = (sum(tolls, |toll| toll.counted), sum(tolls, |toll| toll.perhaps));
     let counter = store.row(&COUNTER).unwrap();
     println!("{counter} counted, {counted} were accepted and {perhaps} perhaps");
     assert!((counted..=counted + perhaps).contains(&counter), "{counter}: {counted} and perhaps {perhaps}");
 }
 
-fn audit_order(store: &Numbers) {
-    let mut last = std::collections::HashMap::new();
+/// Nothing was stored twice, nor what was said not to be done.
+fn audit_order(store: &Numbers, tolls: &[Toll]) {
+    let mut last = HashMap::new();
     for change in store.history() {
         let Change::Put(key, number) = change else { panic!("nobody deletes") };
         let before = last.insert(key, number).unwrap_or(0);
         assert!(before < number, "{key}: {number} after {before}");
+    }
+    for (key, said) in tolls.iter().flat_map(|toll| &toll.once) {
+        let most = u64::from(*said != Said::NotDone);
+        let stored = store.row(key).unwrap_or(0);
+        assert!(stored <= most, "{key}: {stored} times, and was said: {said:?}");
     }
 }
 
@@ -252,7 +279,7 @@ async fn a_cluster_goes_on_when_the_primary_of_a_shard_is_killed() {
             assert_eq!(store.row(&key), Some(*last), "{key}");
         }
     }
-    audit_order(&store);
+    audit_order(&store, &tolls);
     let most = sum(&tolls, |toll| toll.counted + toll.perhaps);
     assert!(store.row(&COUNTER).unwrap() <= most, "{:?} of {most}", store.row(&COUNTER));
 }
@@ -292,7 +319,8 @@ async fn a_shard_that_is_moved_to_another_node_while_it_is_written_loses_nothing
 #[tokio::test]
 async fn a_write_that_must_be_on_a_replica_is_in_doubt_where_there_is_none() {
     let test = "a_write_that_must_be_on_a_replica_is_in_doubt_where_there_is_none";
-    let Some(primary) = RedisServer::start_one_or_skip_with(test, &KEEPS).await else { return };
+    let at_once = [&KEEPS[..], &["--repl-diskless-sync-delay", "0"]].concat();
+    let Some(primary) = RedisServer::start_one_or_skip_with(test, &at_once).await else { return };
     let store = FakeStore::new();
     let journal = || stream(&redis(&primary.url_of_default_user())).replicas(1);
     let behind = settings(&store, journal().deadline(A_SECOND / 5)).store().unwrap();

@@ -51,7 +51,10 @@ const LONGEST: usize = 16 << 20;
 /// it is killed. What it is set to is looked at before the first write and whenever it has been restarted or replaced; a
 /// [durability](Self::durability) that it does not have is refused. Its user needs `EVAL EVALSHA PING INFO TIME`,
 /// `CONFIG GET`, and what scripts run: `HMGET HSET DEL RPUSH LREM LRANGE XADD XRANGE XDEL XTRIM XLEN ZADD ZREM ZRANGE ZREMRANGEBYSCORE`,
-/// on the keys `NAME:journal:*`.
+/// on the keys `NAME:journal:*`; in a cluster also `CLUSTER SLOTS`, `CLUSTER INFO` and `ASKING`.
+///
+/// In a cluster the shards are spread over its nodes. While the slot of one is moved, its writes and reads wait until all of
+/// it is on one node, or fail at the deadline; none is lost.
 ///
 /// **A server that takes over from one that failed may not have the last writes: Redis passes them on when it gets to it.**
 /// That is noticed, and told as [`JournalRegressed`](crate::Event::JournalRegressed); nothing that is there is passed over.
