@@ -180,6 +180,12 @@ impl RedisServer {
         self.processes().iter().for_each(RedisProcess::resume);
     }
 
+    /// Starts what was killed, on its port, with the files that it has.
+    pub async fn start_again(&self) {
+        join_all(self.processes().iter().map(RedisProcess::start_again)).await;
+        self.serves().await;
+    }
+
     /// Kills it, if it still runs, and starts it empty on the same port.
     pub async fn restart(&self) {
         self.kill();
