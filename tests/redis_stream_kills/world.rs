@@ -297,15 +297,19 @@ impl World {
         }
     }
 
-    /// Until each process has been answered once more, and some have brought something.
+    /// Until each process has heard of both servers or of one of them, and there was an answer and a batch. Not an answer to
+    /// each: where the stream is full, it may be others who get the room.
     fn listen_until_all_work(&mut self) {
         self.listen(Duration::ZERO);
         for member in &mut self.crew {
             (member.answered, member.brought) = (0, 0);
         }
-        self.listen_until("an answer to each, and a batch", |world| {
-            let brought: u64 = world.crew.iter().map(|member| member.brought).sum();
-            world.crew.iter().all(|member| member.answered > 0) && brought > 0
+        self.listen_until("an answer, a batch, and a sign of each", |world| {
+            let (answered, brought) = (|it: &Member| it.answered > 0, |it: &Member| it.brought > 0);
+            let crew = &world.crew;
+            crew.iter().any(answered)
+                && crew.iter().any(brought)
+                && crew.iter().all(|it| answered(it) || brought(it))
         });
     }
 
