@@ -118,7 +118,8 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
             if wanted == 0 {
                 return;
             }
-            if shard.epoch().is_some() || shard.ended().is_some() {
+            // One that accepts nothing more is brought to the store all the same: `close` waits for that.
+            if shard.epoch().is_some() || shard.ended_for_good().is_some() {
                 continue;
             }
             // Before the claim: the offset that it is answered with is then that of all who came before in this life.
