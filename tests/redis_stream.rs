@@ -193,13 +193,8 @@ async fn it_is_bounded() {
         match behind.save(&key, &key).await {
             Ok(_) => {}
             Err(error) => {
-                assert_eq!(
-                    larder::Error::from(
-                        error.into_source().downcast::<larder::Error>().map(|it| *it).unwrap()
-                    )
-                    .kind(),
-                    ErrorKind::Full
-                );
+                let own = error.into_source().downcast::<larder::Error>().unwrap();
+                assert_eq!(own.kind(), ErrorKind::Full);
                 full += 1;
             }
         }
