@@ -273,7 +273,9 @@ impl Streams {
 
 /// A stream that nobody else has.
 fn stream(server: &RedisServer) -> RedisStream<u64, String> {
-    let redis: Redis = redis_server::builder(&server.url_of_default_user()).build().expect("a URL");
+    // A server that syncs may be slow for a moment, and is not away for that.
+    let redis = redis_server::builder(&server.url_of_default_user()).deadline(Duration::from_secs(10));
+    let redis: Redis = redis.build().expect("a URL");
     RedisStream::new(&redis, &format!("bench-{}", run())).shards(4).deadline(Duration::from_secs(10))
 }
 

@@ -139,8 +139,8 @@ check_debug() {
 # Those of which a cluster makes another matter; the build is that of the tests above.
 check_deployments() {
     LARDER_TEST_REDIS=cluster33 redis_tests away batches below_memory deploy envelope given_up local_ttl races \
-        round_trips secrets stampede tenants tier
-    LARDER_TEST_PROTOCOL=resp3 redis_tests away batches envelope round_trips secrets tenants tier
+        round_trips secrets stampede stream stream_promises stream_servers tenants tier
+    LARDER_TEST_PROTOCOL=resp3 redis_tests away batches envelope round_trips secrets stream tenants tier
 }
 
 redis_tests() {

@@ -227,7 +227,11 @@ impl Error {
     /// through as it is: `Closed` must not come out as `Store`.
     pub(crate) fn store(error: StoreError) -> Self {
         if let Some(own) = error.downcast_ref::<Self>() {
-            return own.clone();
+            // What failed may have been a later step than the write.
+            return match error.outcome() {
+                Outcome::Applied => own.clone().with_outcome(Outcome::Applied),
+                _ => own.clone(),
+            };
         }
         let mut ours = Self::new(ErrorKind::Store, "the store failed");
         ours.inner().source = Some(Arc::new(Source::Store(error)));

@@ -210,7 +210,7 @@ async fn a_durability_that_the_server_does_not_have_is_refused() {
     else {
         return;
     };
-    let redis = Redis::new(server.url_of_default_user()).unwrap();
+    let redis = support::redis_server::builder(&server.url_of_default_user()).build().unwrap();
     let journal = || RedisStream::<u64, u64>::new(&redis, "numbers");
     let refused = journal().check().await.unwrap_err();
     assert!(refused.kind() == ErrorKind::Journal && refused.to_string().contains("appendfsync"), "{refused}");

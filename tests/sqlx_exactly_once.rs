@@ -12,7 +12,7 @@ use larder::sqlx::{Kind, PostgresRows, PostgresStore, SqliteStore, Table};
 use larder::store::{
     Batch, Claim, Committed, DeadLetter, JournalId, PendingWrite, Seq, ShardId, TransactionalStore,
 };
-use larder::testing::{batch, transactional_store_contract};
+use larder::testing::{FakeStore, batch, merge_store_contract, transactional_store_contract};
 use larder::{Change, ErrorKind, Fault, Loader, Outcome, StoreError};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, PgPool, SqlitePool, raw_sql};
 use support::aside;
@@ -72,6 +72,55 @@ async fn postgres_keeps_the_contract() -> Result<(), StoreError> {
     let Some(server) = Postgres::start_or_skip("postgres_keeps_the_contract").await else { return Ok(()) };
     let pool = server.pool();
     transactional_store_contract(async || postgres(pool.clone()).await).await
+}
+
+#[tokio::test]
+async fn sqlite_lends_shards_and_merges() -> Result<(), StoreError> {
+    let files = std::sync::Mutex::new(Vec::new());
+    merge_store_contract(async || {
+        let file = Sqlite::make();
+        let pool = file.pool();
+        raw_sql("CREATE TABLE numbers (id INTEGER PRIMARY KEY, value INTEGER)")
+            .execute(&pool)
+            .await
+            .expect("a table");
+        let store: SqliteStore<u64, i64> =
+            SqliteStore::new(pool, numbers("numbers").sqlite().expect("names"));
+        store.migrate().await.expect("larder's own tables");
+        files.lock().expect("no panic").push(file);
+        store
+    })
+    .await
+}
+
+#[tokio::test]
+async fn postgres_lends_shards_and_merges() -> Result<(), StoreError> {
+    let Some(server) = Postgres::start_or_skip("postgres_lends_shards_and_merges").await else {
+        return Ok(());
+    };
+    let (pool, next) = (server.pool(), std::sync::atomic::AtomicU64::new(0));
+    merge_store_contract(async || {
+        let schema = format!("counting{}", next.fetch_add(1, std::sync::atomic::Ordering::Relaxed));
+        let create = format!(
+            "CREATE SCHEMA {schema}; CREATE TABLE {schema}.numbers (id BIGINT PRIMARY KEY, value BIGINT)"
+        );
+        raw_sql(AssertSqlSafe(create)).execute(&pool).await.expect("a new schema");
+        let table = numbers(&format!("{schema}.numbers")).postgres().expect("names");
+        let store: PostgresStore<u64, i64> =
+            PostgresStore::new(pool.clone(), table).schema(&schema).expect("a name");
+        store.migrate().await.expect("a new schema");
+        store
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_fake_store_lends_shards_and_merges() -> Result<(), StoreError> {
+    merge_store_contract(async || FakeStore::<u64, i64>::new()).await
+}
+
+fn numbers(name: &str) -> Table {
+    Table::new(name).key("id", Kind::Int).column("value", Kind::Int)
 }
 
 /// A row that the database refuses takes the offset, the letters and the other rows with it.

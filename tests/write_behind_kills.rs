@@ -24,6 +24,8 @@ mod job;
 mod marks;
 #[path = "write_behind_kills/notes.rs"]
 mod notes;
+#[path = "write_behind_kills/place.rs"]
+mod place;
 #[path = "write_behind_kills/process.rs"]
 mod process;
 #[path = "write_behind_kills/steps.rs"]

@@ -41,7 +41,8 @@ pub struct Leftovers {
     pub writes: usize,
     /// Keys whose copies a failing tier has not dropped: it may serve an older value until their ttl ends.
     pub copies: usize,
-    /// Writes that were answered and are not known to be in the store: the journal has them, or they are lost with it.
+    /// Writes that were answered and are not known to be in the store: the journal has them, or they are lost with it. Of a
+    /// stream that processes share: those of all of them.
     pub pending: usize,
 }
 

@@ -160,6 +160,15 @@ mod tests {
 
     /// Golden, too.
     #[test]
+    fn the_bytes_of_a_merge_do_not_change() {
+        let merge = Payload { is_merge: true, ..PUT_OF_TWO };
+        let golden = b"\x01\x03\x01\x03\0\0\0\x7b\x68\xe5\xcf\x8b\x01\0\0\x04\0\0\0\"ab\"{}";
+        assert_eq!(encode(&merge), golden);
+        assert_eq!(decode(golden), Ok(merge));
+    }
+
+    /// Golden, too.
+    #[test]
     fn the_bytes_of_a_delete_do_not_change() {
         let delete = Payload { value: None, ..PUT_OF_TWO };
         let golden = b"\x01\x02\x01\x03\0\0\0\x7b\x68\xe5\xcf\x8b\x01\0\0\x04\0\0\0\"ab\"";
@@ -177,7 +186,7 @@ mod tests {
         };
         assert_eq!(decode(b""), Err(NoPayload::Empty));
         assert_eq!(changed(0, 2), Err(NoPayload::Format(2)));
-        assert_eq!(changed(1, 3), Err(NoPayload::Kind(3)));
+        assert_eq!(changed(1, 4), Err(NoPayload::Kind(4)));
         assert_eq!(changed(1, DELETE), Err(NoPayload::ValueOfDelete));
         assert_eq!(changed(15, 9), Err(NoPayload::Short));
         assert!((1..HEAD + 4).all(|cut| decode(&whole[..cut]) == Err(NoPayload::Short)));

@@ -50,8 +50,11 @@ const LONGEST: usize = 16 << 20;
 /// own.** With `appendonly yes`, `appendfsync always` and `maxmemory-policy noeviction` nothing that was answered is lost when
 /// it is killed. What it is set to is looked at before the first write and whenever it has been restarted or replaced; a
 /// [durability](Self::durability) that it does not have is refused. Its user needs `EVAL EVALSHA PING INFO TIME`,
-/// `CONFIG GET`, and what scripts run: `HMGET HSET DEL RPUSH LREM LRANGE XADD XRANGE XDEL XTRIM XLEN ZADD ZREM ZRANGE ZREMRANGEBYSCORE`,
-/// on the keys `NAME:journal:*`.
+/// `CONFIG GET`, and what scripts run: `HMGET HSET DEL RPUSH LREM LRANGE XADD XRANGE XDEL XTRIM XLEN ZADD ZREM ZRANGE ZREMRANGEBYSCORE ZCARD GET SET`,
+/// on the keys `NAME:journal:*`; in a cluster also `CLUSTER SLOTS`, `CLUSTER INFO` and `ASKING`.
+///
+/// In a cluster the shards are spread over its nodes. While the slot of one is moved, its writes and reads wait until all of
+/// it is on one node, or fail at the deadline; none is lost.
 ///
 /// **A server that takes over from one that failed may not have the last writes: Redis passes them on when it gets to it.**
 /// That is noticed, and told as [`JournalRegressed`](crate::Event::JournalRegressed); nothing that is there is passed over.
@@ -127,6 +130,10 @@ impl<K, V, C> RedisStream<K, V, C> {
     }
 
     /// How long Redis may take for one write, syncing included. Default: 1 second.
+    ///
+    /// The [`deadline`](crate::tier::redis::RedisBuilder::deadline) of the `Redis` itself, 100 milliseconds unless set, is for
+    /// signs of life, and whoever does not give one in time counts as away: a server that is slow at syncing wants a longer
+    /// one there, too.
     #[must_use]
     pub fn deadline(self, deadline: Duration) -> Self {
         Self { server: self.server.with_deadline(deadline), ..self }

@@ -19,6 +19,7 @@ pub mod rights;
 pub mod sentinel;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+pub mod stream;
 pub mod tls;
 pub mod watching;
 

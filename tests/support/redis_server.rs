@@ -180,6 +180,13 @@ impl RedisServer {
         self.processes().iter().for_each(RedisProcess::resume);
     }
 
+    /// Kills it, if it still runs, and starts it on the same port with the files that it has.
+    pub async fn start_again(&self) {
+        self.kill();
+        join_all(self.processes().iter().map(RedisProcess::start_again)).await;
+        self.serves().await;
+    }
+
     /// Kills it, if it still runs, and starts it empty on the same port.
     pub async fn restart(&self) {
         self.kill();

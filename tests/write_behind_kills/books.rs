@@ -1,5 +1,7 @@
 //! The ledger: which operations were asked for and answered, kept outside larder, and what the table of effects says to it.
 
+#![allow(dead_code, reason = "each of the tests that share it uses its own part")]
+
 use std::collections::{BTreeSet, HashMap};
 
 /// A row of the table of effects.
@@ -111,6 +113,12 @@ impl Books {
     /// How many have been answered and not been seen among the effects.
     pub(crate) fn awaited(&self) -> usize {
         self.awaited.len()
+    }
+
+    /// Whether something has been answered that is neither among the effects nor among these.
+    pub(crate) fn awaits_beyond(&self, effects: &[Effect]) -> bool {
+        let stored: BTreeSet<u64> = effects.iter().map(|effect| effect.operation).collect();
+        self.awaited.difference(&stored).next().is_some()
     }
 
     pub(crate) fn asked_for(&self) -> usize {

@@ -1,5 +1,7 @@
 //! The databases, seen from outside: made, and read.
 
+#![allow(dead_code, reason = "each of the tests that share it uses its own part")]
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,8 +10,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, SqliteConnection, query_as, 
 use tokio::time::sleep;
 
 use crate::books::Effect;
-use crate::job::Place;
-use crate::stores::{postgres_options, sqlite_options};
+use crate::place::{Place, postgres_options, sqlite_options};
 use crate::support::postgres::Postgres;
 use crate::support::redis_process::Folder;
 
@@ -96,6 +97,25 @@ impl Database {
             operation: operation.cast_unsigned(),
         };
         (rows.into_iter().map(effect).collect(), last)
+    }
+
+    /// Makes more tables in it.
+    pub(crate) async fn make(&self, tables: &'static str) {
+        let done = match self {
+            Self::Sqlite(_) => raw_sql(tables).execute(&mut self.connect_sqlite().await).await.map(drop),
+            Self::Postgres(_) => raw_sql(tables).execute(&mut self.connect_postgres().await).await.map(drop),
+        };
+        done.expect("new tables");
+    }
+
+    /// Two numbers of every row.
+    pub(crate) async fn pairs(&self, rows: &'static str) -> Vec<(u64, u64)> {
+        let rows: Vec<(i64, i64)> = match self {
+            Self::Sqlite(_) => query_as(rows).fetch_all(&mut self.connect_sqlite().await).await,
+            Self::Postgres(_) => query_as(rows).fetch_all(&mut self.connect_postgres().await).await,
+        }
+        .expect("it can be read");
+        rows.into_iter().map(|(one, other)| (one.cast_unsigned(), other.cast_unsigned())).collect()
     }
 
     pub(crate) fn place(&self) -> Place {

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::place::Place;
+
 /// The variable that has the job.
 pub(crate) const JOB: &str = "LARDER_TEST_KILLS_JOB";
 
@@ -14,14 +16,6 @@ pub(crate) struct Job {
     /// The first operation that nobody else has asked for.
     pub(crate) first: u64,
     pub(crate) armed: Option<Armed>,
-}
-
-/// Where the effects are.
-#[derive(Clone, Debug)]
-pub(crate) enum Place {
-    Sqlite(PathBuf),
-    /// On this port of this machine.
-    Postgres(u16),
 }
 
 /// What keeps a write from being lost, done twice or overtaken, or what is left of that.
@@ -139,10 +133,7 @@ const GUARDS: [Guards; 6] = [
 
 impl Job {
     pub(crate) fn write(&self) -> String {
-        let place = match &self.place {
-            Place::Sqlite(file) => format!("sqlite|{}", file.display()),
-            Place::Postgres(port) => format!("postgres|{port}"),
-        };
+        let place = self.place.write();
         let armed = match self.armed {
             Some(Armed { step, time, then }) => format!("{step:?}|{time}|{then:?}"),
             None => "||".to_owned(),
@@ -164,10 +155,7 @@ impl Job {
         });
         let guards = GUARDS.into_iter().find(|known| format!("{known:?}") == guards);
         Self {
-            place: match kind {
-                "sqlite" => Place::Sqlite(place.into()),
-                _ => Place::Postgres(place.parse().expect("a port")),
-            },
+            place: Place::read(kind, place),
             log: log.into(),
             guards: guards.expect("known guards"),
             work: if work == "Drain" { Work::Drain } else { Work::Write },

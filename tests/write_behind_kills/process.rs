@@ -1,10 +1,14 @@
 //! A process that writes, seen from outside: what it says, and what it is told.
 
+#![allow(dead_code, reason = "each of the tests that share it uses its own part")]
+
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::job::{JOB, Job};
 use crate::notes::Note;
@@ -39,6 +43,17 @@ impl Process {
         let ear = self.child.stdin.as_mut().expect("it is a pipe");
         // It may be dead already.
         _ = writeln!(ear, "{order}");
+    }
+
+    /// Stops it wherever it is. It does not notice.
+    pub(crate) fn freeze(&self) {
+        // It may be dead already.
+        _ = kill_process(Pid::from_child(&self.child), Signal::STOP);
+    }
+
+    /// Has it go on as if nothing had been.
+    pub(crate) fn thaw(&self) {
+        _ = kill_process(Pid::from_child(&self.child), Signal::CONT);
     }
 
     pub(crate) fn kill(&mut self) {

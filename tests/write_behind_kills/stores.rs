@@ -11,12 +11,13 @@ use larder::store::{
     Batch, Claim, Committed, DeadLetter, JournalId, PendingWrite, Seq, ShardId, TransactionalStore,
 };
 use larder::{Change, Loader, Outcome, Saved, Store, StoreError};
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions, PgSslMode};
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions};
+use sqlx::postgres::PgPoolOptions;
+use sqlx::sqlite::SqlitePoolOptions;
 use sqlx::{PgConnection, SqliteConnection};
 
-use crate::job::{Place, Step};
+use crate::job::Step;
 use crate::notes::{Heard, Note};
+use crate::place::{Place, postgres_options, sqlite_options};
 use crate::steps::Steps;
 
 /// A store that may be either.
@@ -28,23 +29,6 @@ const INSERT: &str = "INSERT INTO effects (key, operation) VALUES ($1, $2)";
 pub(crate) struct Effects {
     pub(crate) steps: Arc<Steps>,
     pub(crate) are_kept: bool,
-}
-
-pub(crate) fn sqlite_options(file: &std::path::Path) -> SqliteConnectOptions {
-    SqliteConnectOptions::new()
-        .filename(file)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .busy_timeout(Duration::from_secs(20))
-}
-
-pub(crate) fn postgres_options(port: u16) -> PgConnectOptions {
-    PgConnectOptions::new_without_pgpass()
-        .host("127.0.0.1")
-        .port(port)
-        .username("larder")
-        .database("postgres")
-        .ssl_mode(PgSslMode::Disable)
 }
 
 pub(crate) fn open(place: &Place, effects: Effects) -> AnyStore {

@@ -267,8 +267,9 @@ impl World {
             Note::Committed(_) => self.now.committing = None,
             Note::Standing { offset } => self.decide(offset),
             Note::Flushed { writes } => self.now.flushed += writes,
-            Note::Closed => {}
             Note::Failed { why } => panic!("{}: {why}", self.name),
+            // It closes; the others are said where a journal is shared.
+            _ => {}
         }
         is_it
     }

@@ -56,6 +56,6 @@ impl<K: Key + Ord, V: Value> Backing<K, V> for WriteBehind<K, V> {
     }
 
     async fn close(&self, deadline: Duration) -> Result<usize> {
-        Ok(self.close(deadline).await?.writes.len())
+        self.end(deadline).await
     }
 }

@@ -285,25 +285,40 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
     ///
     /// There is no runtime to wait in.
     pub async fn close(&self, deadline: Duration) -> Result<Unwritten<K, V>> {
+        self.end(deadline).await?;
+        Ok(self.unwritten())
+    }
+
+    /// The same; how many writes are left, in a stream those of all processes.
+    pub(super) async fn end(&self, deadline: Duration) -> Result<usize> {
         let until = time::from_now(deadline);
         self.0.shards.iter().for_each(|shard| shard.refuse(closed()));
         let flushed = time::within(until, self.flush()).await;
         if let Err(Unanswered::NoTimer) = flushed {
             return Err(no_runtime());
         }
-        if matches!(flushed, Ok(Ok(()))) && !self.0.keeps_records() {
+        let is_flushed = matches!(flushed, Ok(Ok(())));
+        if is_flushed && !self.0.keeps_records() {
             self.forget(until).await;
         }
         self.0.stop.cancel();
         if let Some(shared) = &self.0.shared {
             _ = time::within(until + LAST_SYNC, self.0.leave_all(shared)).await;
+            if !is_flushed {
+                // If that is not answered either: what was known last.
+                _ = time::within(until + LAST_SYNC, self.0.take_stock(shared)).await;
+            }
         }
         self.0.shards.iter().for_each(|shard| shard.end(closed()));
         if let Some(log) = &self.0.log {
             // A disk that hangs would hang this too.
             _ = time::within(until + LAST_SYNC, log.close()).await;
         }
-        Ok(self.unwritten())
+        Ok(match &self.0.shared {
+            Some(_) if is_flushed => 0,
+            Some(shared) => shared.backlog().writes,
+            None => self.unwritten().writes.len(),
+        })
     }
 
     /// What is in the memory of this process and not known to be in the store.

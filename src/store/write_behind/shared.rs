@@ -51,6 +51,8 @@ pub(super) struct Shared<K, V> {
     /// How each shard stood when the steward last looked.
     pub(super) standings: Mutex<Vec<Standing>>,
     pub(super) is_stewarded: AtomicBool,
+    /// Those who wait for room in each shard, in the order of their coming.
+    queues: Box<[tokio::sync::Mutex<()>]>,
     /// Whether this process has been counted among those that write to the stream.
     is_counted: OnceCell<()>,
     /// Tells the steward that a shard has been forsaken.
@@ -81,6 +83,7 @@ impl<K: Key + Ord, V: Value> Shared<K, V> {
             places: OnceLock::new(),
             standings: Mutex::new(vec![Standing::default(); usize::from(shards)]),
             is_stewarded: AtomicBool::new(false),
+            queues: (0..shards).map(|_| tokio::sync::Mutex::default()).collect(),
             is_counted: OnceCell::new(),
             nudge: Arc::default(),
         }
@@ -152,28 +155,46 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
         shared.join().await.map_err(refused)?;
         let record = shared.stream.encode(change).map_err(refused)?;
         let shard = self.shard(change.key());
-        let mut patience = None;
-        let mut pause = PAUSES.0;
+        let queue = &shared.queues[usize::from(shard.id.number())];
+        // Behind those who wait for room already: else each place that is made would be taken by whoever has just come.
+        if queue.try_lock().is_ok()
+            && let Some(seq) = self.try_append(shared, shard, change, &record).await?
+        {
+            return Ok(seq);
+        }
+        self.0.emit(&Event::AtLimit);
+        let AtLimit::Block(patience) = self.0.settings.at_limit else { return Err(full()) };
+        let until = time::from_now(patience);
+        let Ok(_turn) = time::within(until, queue.lock()).await else { return Err(full()) };
         loop {
-            if let Some(why) = shard.ended() {
-                return Err(ended(why));
-            }
-            if let Some(seq) = shared.stream.append(change, &record, shared.limits).await.map_err(refused)? {
-                shared.note_written(change.key(), shard.id.number(), seq);
+            if let Some(seq) = self.try_append(shared, shard, change, &record).await? {
                 return Ok(seq);
             }
-            if patience.is_none() {
-                self.0.emit(&Event::AtLimit);
-            }
-            let AtLimit::Block(most) = self.0.settings.at_limit else { return Err(full()) };
-            let until = *patience.get_or_insert_with(|| time::from_now(most));
             // Those that wait, wait for others to join them, and none can.
             self.hurry(shared, shard).await.map_err(refused)?;
             if Instant::now() >= until {
                 return Err(full());
             }
-            rest(&mut pause).await.map_err(refused)?;
+            rest(&mut { PAUSES.0 }).await.map_err(refused)?;
         }
+    }
+
+    /// The number of a write that has come to wait; `None` if there is no room.
+    async fn try_append(
+        &self,
+        shared: &Shared<K, V>,
+        shard: &Shard<K, V>,
+        change: &Change<K, V>,
+        record: &[u8],
+    ) -> Result<Option<Seq>, StoreError> {
+        if let Some(why) = shard.ended() {
+            return Err(ended(why));
+        }
+        let appended = shared.stream.append(change, record, shared.limits).await.map_err(refused)?;
+        if let Some(seq) = appended {
+            shared.note_written(change.key(), shard.id.number(), seq);
+        }
+        Ok(appended)
     }
 
     /// What waits, or else what the store has.

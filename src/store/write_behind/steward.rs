@@ -94,6 +94,19 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
                 shard.lost();
             }
         }
+        self.release_forsaken(&renewed).await;
+    }
+
+    /// Frees what this process has in the store only.
+    ///
+    /// `O: has all it is to have, and has forsaken one more · P: claims that, refused · O: prolongs it, for ever`.
+    async fn release_forsaken(&self, renewed: &[(u16, u64)]) {
+        for (number, epoch) in renewed {
+            let Some(shard) = self.shards.get(usize::from(*number)) else { continue };
+            if shard.epoch() != Some(*epoch) {
+                _ = self.ask(self.destination.release(shard.id, *epoch)).await;
+            }
+        }
     }
 
     /// Claims up to so many shards that nobody owns, beginning anywhere: processes that start together do not all ask for
@@ -105,7 +118,8 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
             if wanted == 0 {
                 return;
             }
-            if shard.epoch().is_some() || shard.ended().is_some() {
+            // One that accepts nothing more is brought to the store all the same: `close` waits for that.
+            if shard.epoch().is_some() || shard.ended_for_good().is_some() {
                 continue;
             }
             // Before the claim: the offset that it is answered with is then that of all who came before in this life.
@@ -130,7 +144,7 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
     }
 
     /// Looks how the shards stand, for those who want to know, and tells what is wrong.
-    async fn take_stock(&self, shared: &Shared<K, V>) {
+    pub(super) async fn take_stock(&self, shared: &Shared<K, V>) {
         for shard in &self.shards {
             let number = shard.id.number();
             let Ok(standing) = shared.stream.look(number, 0).await else { break };

@@ -279,21 +279,21 @@ impl Lanes {
         redis::from_redis_value(answer?).map_err(|_| Fault::Odd)
     }
 
-    /// One script on one key. A server that does not know it gets the text: `EVAL` cannot fail as a `SCRIPT LOAD` and
+    /// One script. A server that does not know it gets the text: `EVAL` cannot fail as a `SCRIPT LOAD` and
     /// another try can, with somebody flushing scripts in between.
     pub(super) async fn run<A: FromRedisValue>(
         self: &Arc<Self>,
         link: &Link,
         name: Name,
-        key: &[u8],
+        keys: &[&[u8]],
         arguments: &[&[u8]],
         until: Instant,
     ) -> Result<A, Fault> {
         let script = name.script();
         let mut link = link.clone();
-        match self.ask(&mut link, &call("EVALSHA", &script.hash, key, arguments), until).await {
+        match self.ask(&mut link, &call("EVALSHA", &script.hash, keys, arguments), until).await {
             Err(Fault::NoScript) => {
-                self.ask(&mut link, &call("EVAL", &script.source, key, arguments), until).await
+                self.ask(&mut link, &call("EVAL", &script.source, keys, arguments), until).await
             }
             answer => answer,
         }
@@ -578,9 +578,9 @@ impl Drop for Lanes {
     }
 }
 
-fn call(command: &str, script: &str, key: &[u8], arguments: &[&[u8]]) -> Cmd {
+fn call(command: &str, script: &str, keys: &[&[u8]], arguments: &[&[u8]]) -> Cmd {
     let mut command = redis::cmd(command);
-    command.arg(script).arg(1).arg(key).arg(arguments);
+    command.arg(script).arg(keys.len()).arg(keys).arg(arguments);
     command
 }
 

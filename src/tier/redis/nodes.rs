@@ -200,6 +200,21 @@ impl Call {
         key: &[u8],
         arguments: &[&[u8]],
     ) -> Result<A, Fault> {
-        self.lanes.run(&self.link, script, key, arguments, self.until).await
+        self.run_on(script, &[key], arguments).await
+    }
+
+    /// One script on several keys, which are in one slot.
+    pub(super) async fn run_on<A: FromRedisValue>(
+        &self,
+        script: Script,
+        keys: &[&[u8]],
+        arguments: &[&[u8]],
+    ) -> Result<A, Fault> {
+        self.lanes.run(&self.link, script, keys, arguments, self.until).await
+    }
+
+    /// How much time is left.
+    pub(super) fn left(&self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
     }
 }

@@ -85,7 +85,8 @@ pub fn with_time_as_argument() -> Vec<(&'static str, String)> {
     BODIES.iter().map(|(name, body)| (*name, Known::new(&[ARGUMENT, SLOT, body]).source)).collect()
 }
 
-/// The same for the shard of a stream and `StreamShard`.
+/// The same for the shard of a stream and `StreamShard`. Their keys: `PREFIXmeta`, `PREFIXlog`, and `PREFIXp:KEY` of what is
+/// appended or read.
 #[cfg(feature = "testing")]
 #[doc(hidden)]
 pub fn stream_scripts_with_time_as_argument() -> Vec<(&'static str, String)> {

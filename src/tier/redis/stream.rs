@@ -19,6 +19,10 @@ use crate::change::Seq;
 use crate::codec::CacheKey;
 use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::stream::{Appended, Collect, Collected, Given, Limits, Met, Standing};
+use crate::time;
+
+/// After so long a cluster is asked again where the keys of a shard are.
+const A_MOMENT: Duration = Duration::from_millis(5);
 
 /// What the server must do before a write is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -149,7 +153,9 @@ impl StreamServer {
                 age.to_string().into_bytes(),
             ]
         };
-        let (mut call, answer) = self.run(call, shard, Script::Append, arguments).await.map_err(while_it)?;
+        let keys = self.keys(shard, Some(write.place));
+        let (mut call, answer) =
+            self.run(call, shard, Script::Append, &keys, arguments).await.map_err(while_it)?;
         let (appended, life) =
             (read_appended(&answer).ok_or(Fault::Odd).map_err(while_it)?, call.server().life);
         if matches!(appended, Appended::At { .. }) {
@@ -176,13 +182,14 @@ impl StreamServer {
         let Collect { life, epoch, offset, most, delay } = collect;
         let arguments = [u64::from(life), epoch, offset, most as u64, delay].map(|number| number.to_string());
         let arguments = arguments.each_ref().map(String::as_bytes);
-        let prefix = self.prefix(shard);
+        let keys = self.keys(shard, None);
+        let keys: Vec<&[u8]> = keys.iter().map(String::as_bytes).collect();
         let mut call = self.call(shard).await.map_err(before_it)?;
         let answer = loop {
             if call.server().life != life {
                 return Ok(None);
             }
-            match call.run(Script::Collect, prefix.as_bytes(), &arguments).await {
+            match call.run_on(Script::Collect, &keys, &arguments).await {
                 Err(Fault::Elsewhere(to)) => {
                     let bucket = Some(bucket(shard));
                     call = self.redis.0.follow(&call, bucket, &to).await.map_err(before_it)?;
@@ -202,8 +209,9 @@ impl StreamServer {
         let call = self.call(shard).await.map_err(before_it)?;
         // As far as a number of Lua is exact.
         let want = want.min(1 << 53).to_string().into_bytes();
+        let keys = self.keys(shard, None);
         let (_, answer) =
-            self.run(call, shard, Script::Look, |_| vec![want.clone()]).await.map_err(while_it)?;
+            self.run(call, shard, Script::Look, &keys, |_| vec![want.clone()]).await.map_err(while_it)?;
         let (last, floor, writes, bytes, age) =
             redis::from_redis_value(answer).map_err(|_| while_it(Fault::Odd))?;
         Ok(Standing { last, floor, writes, bytes, age })
@@ -221,10 +229,11 @@ impl StreamServer {
 
     async fn pending_of(&self, place: &Place) -> Result<Option<Numbered>, Fault> {
         let arguments = |life: u32| vec![life.to_string().into_bytes(), place.key.clone().into_bytes()];
+        let keys = self.keys(place.shard, Some(place));
         let mut patience = self.redis.0.patience();
         loop {
             let call = self.call(place.shard).await?;
-            match self.run(call, place.shard, Script::Read, arguments).await {
+            match self.run(call, place.shard, Script::Read, &keys, arguments).await {
                 // It changes nothing, and can be asked again on another connection.
                 Err(Fault::Lost) if patience > 0 => patience -= 1,
                 answer => return read_waiting(&answer?.1).ok_or(Fault::Odd),
@@ -266,7 +275,8 @@ impl StreamServer {
             let numbers = [lease.to_string(), shards.to_string(), u8::from(replaces).to_string()];
             std::iter::once(format!("{id:016x}")).chain(numbers).map(String::into_bytes).collect()
         };
-        let (_, answer) = self.run(call, 0, Script::Beat, arguments).await.map_err(while_it)?;
+        let names = ["members", "shards"].map(|name| format!("{}{name}", self.prefix(0)));
+        let (_, answer) = self.run(call, 0, Script::Beat, &names, arguments).await.map_err(while_it)?;
         redis::from_redis_value(answer).map_err(|_| while_it(Fault::Odd))
     }
 
@@ -283,24 +293,40 @@ impl StreamServer {
         self.redis.0.call_within(bucket(shard), self.deadline).await
     }
 
+    /// Runs a script where all of `keys` are. While they are on their way from one node to another, one after the other, it
+    /// runs nowhere, and waits for that until its deadline.
     async fn run(
         &self,
         mut call: Call,
         shard: u16,
         script: Script,
+        keys: &[String],
         arguments: impl Fn(u32) -> Vec<Vec<u8>>,
     ) -> Result<(Call, Answer), Fault> {
-        let prefix = self.prefix(shard);
+        let keys: Vec<&[u8]> = keys.iter().map(String::as_bytes).collect();
         loop {
             let arguments = arguments(call.server().life);
             let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
-            match call.run(script, prefix.as_bytes(), &arguments).await {
+            match call.run_on(script, &keys, &arguments).await {
                 Err(Fault::Elsewhere(to)) => {
                     call = self.redis.0.follow(&call, Some(bucket(shard)), &to).await?;
+                }
+                Err(Fault::Parted) if call.left() > A_MOMENT => {
+                    let left = call.left() - A_MOMENT;
+                    time::timer(time::from_now(A_MOMENT)).map_err(|_| Fault::NoRuntime)?.await;
+                    call = self.redis.0.call_within(bucket(shard), left).await?;
                 }
                 answer => return Ok((call, answer?)),
             }
         }
+    }
+
+    /// What a script on a shard names: whatever it is about must be where the rest is.
+    fn keys(&self, shard: u16, place: Option<&Place>) -> Vec<String> {
+        let prefix = self.prefix(shard);
+        let mut keys = vec![format!("{prefix}meta"), format!("{prefix}log")];
+        keys.extend(place.map(|place| format!("{prefix}p:{}", place.key)));
+        keys
     }
 
     /// What all names of a shard begin with: in braces its number, so that they are in one slot.
@@ -310,7 +336,8 @@ impl StreamServer {
 
     /// Waits until enough servers have, in whatever way was asked for, what was sent on this connection.
     async fn wait(&self, call: &mut Call, must_sync: bool) -> Result<()> {
-        let patience = u64::try_from(self.deadline.as_millis()).unwrap_or(u64::MAX).max(1);
+        // It must say that they are not enough while there is still somebody who hears it.
+        let patience = u64::try_from((call.left() * 3 / 4).as_millis()).unwrap_or(u64::MAX).max(1);
         let enough = match (must_sync, self.replicas) {
             (false, 0) => return Ok(()),
             (false, replicas) => {
@@ -467,7 +494,7 @@ fn before_it(fault: Fault) -> Error {
 /// The server may have done it.
 fn while_it(fault: Fault) -> Error {
     let outcome = match &fault {
-        Fault::Late | Fault::Lost | Fault::Odd | Fault::Elsewhere(_) => Outcome::Unknown,
+        Fault::Late | Fault::Lost | Fault::Odd => Outcome::Unknown,
         // Said before a script begins; of any other error nobody knows how far it had come.
         Fault::Refused(code)
             if !["OOM", "MISCONF", "NOPERM", "NOREPLICAS", "READONLY"].contains(&code.as_str()) =>

@@ -1,7 +1,7 @@
--- Says that a process is there, and asks who else is. KEYS[1] is what the names of the journal's first shard begin with.
+-- Says that a process is there, and asks who else is. KEYS: where they are all listed, and how many shards there are.
 -- ARGV: the process, for how long it counts, in microseconds, or 0 if it leaves; how many shards it knows, and whether the
 -- stream is to have so many from now on
-local MEMBERS, SHARDS = KEYS[1] .. 'members', KEYS[1] .. 'shards'
+local MEMBERS, SHARDS = KEYS[1], KEYS[2]
 redis.call('ZREMRANGEBYSCORE', MEMBERS, '-inf', string.format('(%.0f', now))
 
 -- Who knows another number of shards would look for a key where others do not.

@@ -1,8 +1,12 @@
--- What every script of a stream needs. KEYS[1] is what all names of the shard begin with: they are in one slot. The rules
--- are those of src/stream.rs; tests hold the two against each other command by command.
+-- What every script of a stream needs. The rules are those of stream.rs; tests hold the two against each other command by
+-- command.
+--
+-- KEYS: meta, log, and what waits for the key that it is about, if it is about one. All are in one slot; they are named so
+-- that, while that is on its way to another node, a script runs where all of them are, or nowhere.
 --
 -- Numbers are microseconds: a Lua number holds them exactly until the year 2255.
-local LOG, META, PENDING = KEYS[1] .. 'log', KEYS[1] .. 'meta', KEYS[1] .. 'p:'
+local META, LOG = KEYS[1], KEYS[2]
+local PENDING = string.sub(META, 1, -5) .. 'p:'
 
 local function text(number)
   return string.format('%.0f', number)
