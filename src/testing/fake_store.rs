@@ -348,6 +348,17 @@ impl<K: Key, V: Value> State<K, V> {
         Ok(())
     }
 
+    fn take(&mut self, batch: &Batch<K, V>, change: &Change<K, V>) -> Result<(), StoreError> {
+        let value = batch.value_after(self.rows.get(change.key()).cloned(), change)?;
+        let key = change.key().clone();
+        match (change, value) {
+            (Change::Merge(..), Some(value)) => self.apply(&Change::Put(key, value)),
+            (Change::Merge(..), None) => self.apply(&Change::Delete(key)),
+            _ => self.apply(change),
+        }
+        Ok(())
+    }
+
     fn commit(&mut self, batch: &Batch<K, V>) -> Result<Committed, StoreError> {
         if self.shards.get(&batch.shard()) != Some(&Claim::new(batch.epoch(), batch.after())) {
             return Ok(Committed::Refused);
@@ -357,14 +368,11 @@ impl<K: Key, V: Value> State<K, V> {
             false => batch.changes().to_vec(),
         };
         changes.iter().try_for_each(|change| self.check(change))?;
-        for change in &changes {
-            let value = batch.value_after(self.rows.get(change.key()).cloned(), change)?;
-            let key = change.key().clone();
-            match (change, value) {
-                (Change::Merge(..), Some(value)) => self.apply(&Change::Put(key, value)),
-                (Change::Merge(..), None) => self.apply(&Change::Delete(key)),
-                _ => self.apply(change),
-            }
+        let (rows, had) = (self.rows.clone(), self.history.len());
+        if let Err(refused) = changes.iter().try_for_each(|change| self.take(batch, change)) {
+            self.rows = rows;
+            self.history.truncate(had);
+            return Err(refused);
         }
         let letters = batch.letters().iter().map(|letter| ((letter.shard(), letter.seq()), letter.clone()));
         self.letters.extend(letters);
