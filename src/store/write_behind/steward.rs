@@ -144,7 +144,7 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
     }
 
     /// Looks how the shards stand, for those who want to know, and tells what is wrong.
-    async fn take_stock(&self, shared: &Shared<K, V>) {
+    pub(super) async fn take_stock(&self, shared: &Shared<K, V>) {
         for shard in &self.shards {
             let number = shard.id.number();
             let Ok(standing) = shared.stream.look(number, 0).await else { break };
