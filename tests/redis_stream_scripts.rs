@@ -103,10 +103,24 @@ impl Scripts {
 
     fn call(&self, prefix: &str, command: &Command, now: Micros) -> Request {
         let (name, arguments) = spelled(command);
-        let mut request = vec![b"EVALSHA".to_vec(), self.0[name].clone(), b"1".to_vec(), prefix.into()];
+        let mut keys: Vec<Vec<u8>> = ["meta", "log"].map(|name| [prefix, name].concat().into_bytes()).into();
+        keys.extend(command.key().map(|key| [prefix.as_bytes(), b"p:", key].concat()));
+        let mut request = vec![b"EVALSHA".to_vec(), self.0[name].clone(), digits(keys.len() as u64)];
+        request.extend(keys);
         request.extend(arguments);
         request.push(digits(now));
         request
+    }
+}
+
+impl Command {
+    /// The key that it is about, if it is about one.
+    fn key(&self) -> Option<&[u8]> {
+        match self {
+            Self::Append(append) => Some(&append.entry.key),
+            Self::Read(_, key) => Some(key),
+            Self::Collect(_) | Self::Look(_) => None,
+        }
     }
 }
 

@@ -209,7 +209,8 @@ async fn a_server_that_is_restarted_with_its_file_has_lost_nothing() {
         busy.goes_on(20).await;
         tolls.push(busy.end().await);
     }
-    world.process().flush().await.unwrap();
+    let last = world.settings().merge(Sum).store().unwrap();
+    last.flush().await.unwrap();
     audit(&world.store, &tolls);
 }
 

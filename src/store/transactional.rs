@@ -88,7 +88,8 @@ impl<K, V> Batch<K, V> {
     ///
     /// # Errors
     ///
-    /// Write-behind was built without [`merge`](super::WriteBehindBuilder::merge), and this is a merge.
+    /// Write-behind was built without [`merge`](super::WriteBehindBuilder::merge), and this is a merge: of another process, or
+    /// of a version of this one that knew how. It waits until one of those comes.
     pub fn value_after(&self, value: Option<&V>, change: &Change<K, V>) -> Result<Option<V>, StoreError>
     where
         V: Value,
@@ -97,7 +98,7 @@ impl<K, V> Batch<K, V> {
             (Some(merging), change) => Ok(merging.after(value, change)),
             (None, Change::Put(_, value)) => Ok(Some(value.clone())),
             (None, Change::Delete(_)) => Ok(None),
-            (None, Change::Merge(..)) => Err(super::cannot_merge()),
+            (None, Change::Merge(..)) => Err(super::cannot_merge().transient()),
         }
     }
 

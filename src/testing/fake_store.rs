@@ -357,15 +357,17 @@ impl<K: Key, V: Value> State<K, V> {
             false => batch.changes().to_vec(),
         };
         changes.iter().try_for_each(|change| self.check(change))?;
-        for change in &changes {
-            let value = batch.value_after(self.rows.get(change.key()), change)?;
-            let key = change.key().clone();
-            match (change, value) {
-                (Change::Merge(..), Some(value)) => self.apply(&Change::Put(key, value)),
-                (Change::Merge(..), None) => self.apply(&Change::Delete(key)),
-                _ => self.apply(change),
+        let rows = &self.rows;
+        let made = changes.into_iter().map(|change| match &change {
+            Change::Merge(key, _) => {
+                let value = batch.value_after(rows.get(key), &change)?;
+                Ok(value.map_or_else(|| Change::Delete(key.clone()), |value| Change::Put(key.clone(), value)))
             }
-        }
+            _ => Ok(change),
+        });
+        // All of them, before any is done.
+        let made = made.collect::<Result<Vec<_>, StoreError>>()?;
+        made.iter().for_each(|change| self.apply(change));
         let letters = batch.letters().iter().map(|letter| ((letter.shard(), letter.seq()), letter.clone()));
         self.letters.extend(letters);
         self.shards.insert(batch.shard(), Claim::new(batch.epoch(), batch.upto()));

@@ -155,7 +155,7 @@ async fn write_for_ever(desk: Arc<Desk>) {
                 if desk.is_closing.load(Ordering::SeqCst) {
                     return;
                 }
-                tokio::time::sleep(Duration::from_millis(2)).await;
+                tokio::time::sleep(Duration::from_millis(fastrand::u64(2..10))).await;
             }
         }
         if fastrand::bool() {

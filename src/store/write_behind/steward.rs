@@ -70,40 +70,40 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
             // A Redis that does not answer has not fewer members for that.
             Err(_) => {}
         }
-        self.keep_shards(shared).await;
+        let renewed = self.keep_shards(shared).await;
         let share = share_of(self.shards.len(), *members);
         let owned: Vec<_> = self.shards.iter().filter(|shard| shard.epoch().is_some()).collect();
         owned.iter().skip(share).for_each(|shard| shard.leave_to_another());
         if owned.len() < share {
             self.claim_shards(shared, share - owned.len()).await;
         }
+        self.release_forsaken(&renewed).await;
         self.take_stock(shared).await;
     }
 
-    /// Prolongs the leases; shards that another has by now are given up.
-    async fn keep_shards(&self, shared: &Shared<K, V>) {
+    /// Prolongs the leases, of which the epochs are answered; shards that another has by now are given up.
+    async fn keep_shards(&self, shared: &Shared<K, V>) -> Vec<(u16, u64)> {
         if self.shards.iter().all(|shard| shard.epoch().is_none()) {
-            return;
+            return Vec::new();
         }
         let renewed = self.ask(self.destination.renew(self.id, shared.process, claim_time(shared))).await;
         // A store that does not answer may have prolonged them or not: the next batch will tell.
-        let Ok(renewed) = renewed else { return };
+        let Ok(renewed) = renewed else { return Vec::new() };
         for shard in &self.shards {
             let Some(epoch) = shard.epoch() else { continue };
             if !renewed.contains(&(shard.id.number(), epoch)) {
                 shard.lost();
             }
         }
-        self.release_forsaken(&renewed).await;
+        renewed
     }
 
-    /// Frees what this process has in the store only.
-    ///
-    /// `O: has all it is to have, and has forsaken one more · P: claims that, refused · O: prolongs it, for ever`.
+    /// Leaves to others what the store has in this process's name, and it has forsaken, or never heard that it owns: as long
+    /// as it has other shards, it would prolong the leases of these, too, and nobody would ever write them.
     async fn release_forsaken(&self, renewed: &[(u16, u64)]) {
         for (number, epoch) in renewed {
             let Some(shard) = self.shards.get(usize::from(*number)) else { continue };
-            if shard.epoch() != Some(*epoch) {
+            if shard.epoch().is_none() {
                 _ = self.ask(self.destination.release(shard.id, *epoch)).await;
             }
         }
