@@ -357,16 +357,19 @@ impl<K: Key, V: Value> State<K, V> {
             false => batch.changes().to_vec(),
         };
         changes.iter().try_for_each(|change| self.check(change))?;
-        let rows = &self.rows;
-        let made = changes.into_iter().map(|change| match &change {
-            Change::Merge(key, _) => {
-                let value = batch.value_after(rows.get(key), &change)?;
-                Ok(value.map_or_else(|| Change::Delete(key.clone()), |value| Change::Put(key.clone(), value)))
-            }
-            _ => Ok(change),
-        });
-        // All of them, before any is done.
-        let made = made.collect::<Result<Vec<_>, StoreError>>()?;
+        let mut values: HashMap<&K, Option<V>> = HashMap::new();
+        let mut made = Vec::with_capacity(changes.len());
+        // All of them, each of what those before it have left, before any is done.
+        for change in &changes {
+            let had = values.remove(change.key()).unwrap_or_else(|| self.rows.get(change.key()).cloned());
+            let value = batch.value_after(had.as_ref(), change)?;
+            values.insert(change.key(), value.clone());
+            made.push(match (change, value) {
+                (Change::Merge(key, _), Some(value)) => Change::Put(key.clone(), value),
+                (Change::Merge(key, _), None) => Change::Delete(key.clone()),
+                _ => change.clone(),
+            });
+        }
         made.iter().for_each(|change| self.apply(change));
         let letters = batch.letters().iter().map(|letter| ((letter.shard(), letter.seq()), letter.clone()));
         self.letters.extend(letters);

@@ -1,5 +1,7 @@
 //! Values that something is merged into: what waits, and what the store has without it.
 
+use std::collections::BTreeMap;
+
 use futures_util::future::join_all;
 
 use super::WriteBehind;
@@ -51,49 +53,62 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
 
     /// The values of `keys` with all that waits for them, where the journal is this process's own.
     ///
-    /// The same way: whoever looks at what waits after the snapshot misses nothing that has been stored between the two.
+    /// Where something is merged into what the store has it is the same way: whoever looks at what waits after the snapshot
+    /// misses nothing that has been stored between the two. Where nothing waits, the store has all, and is just asked.
     pub(super) async fn load_here(
         &self,
         merges: &Merges<K, V>,
         keys: &[K],
     ) -> Vec<Result<Option<V>, StoreError>> {
-        let waiting = |key: &K| self.shard(key).read(key).map_err(StoreError::from).transpose();
-        let mut answers: Vec<Option<_>> = keys.iter().map(waiting).collect();
-        let by_shard = self.0.shards.iter().map(|shard| {
-            let is_missing = |at: &usize| answers[*at].is_none() && self.shard(&keys[*at]).id == shard.id;
-            (shard, (0..keys.len()).filter(is_missing).collect::<Vec<_>>())
+        let mut answers: Vec<Option<_>> = Vec::with_capacity(keys.len());
+        let mut groups: BTreeMap<Option<u16>, Vec<usize>> = BTreeMap::new();
+        for (at, key) in keys.iter().enumerate() {
+            let shard = self.shard(key);
+            let waiting = shard.read(key).map_err(StoreError::from).transpose();
+            if waiting.is_none() {
+                let counted = shard.latest(key).map(|_| shard.id.number());
+                groups.entry(counted).or_default().push(at);
+            }
+            answers.push(waiting);
+        }
+        let asked = groups.into_iter().map(|(counted, places)| async move {
+            let wanted: Vec<K> = places.iter().map(|at| keys[*at].clone()).collect();
+            let loaded = match counted {
+                Some(number) => Self::count_up(&self.0.shards[usize::from(number)], merges, &wanted).await,
+                None => self.ask_store(&wanted).await,
+            };
+            (places, loaded)
         });
-        let asked = by_shard.filter(|(_, places)| !places.is_empty()).map(|(shard, places)| async move {
-            let wanted = places.iter().map(|at| &keys[*at]).collect();
-            (Self::load_of(shard, merges, wanted).await, places)
-        });
-        for (loaded, places) in join_all(asked.collect::<Vec<_>>()).await {
+        for (places, loaded) in join_all(asked).await {
             for (at, loaded) in places.into_iter().zip(loaded) {
                 answers[at] = Some(loaded);
             }
         }
+        // Where the store has not said enough, whoever asked sees that it is wrong.
         answers.into_iter().flatten().collect()
     }
 
-    /// The values of some keys of one shard.
-    async fn load_of(
+    /// What the store has for keys for which nothing has waited, unless something is put or deleted meanwhile.
+    async fn ask_store(&self, keys: &[K]) -> Vec<Result<Option<V>, StoreError>> {
+        let stored = self.0.destination.load_many(keys).await;
+        let newer = |key: &K| self.shard(key).read(key).map_err(StoreError::from).transpose();
+        keys.iter().zip(stored).map(|(key, stored)| newer(key).unwrap_or(stored)).collect()
+    }
+
+    /// The values of some keys of one shard, which something is merged into.
+    async fn count_up(
         shard: &Shard<K, V>,
         merges: &Merges<K, V>,
-        keys: Vec<&K>,
+        keys: &[K],
     ) -> Vec<Result<Option<V>, StoreError>> {
         let counting: Vec<_> = keys.iter().map(|key| shard.count(key)).collect();
-        let asked: Vec<K> = keys.into_iter().cloned().collect();
-        let (values, offset) = match merges.store.snapshot(shard.id, &asked).await {
+        let (values, offset) = match merges.store.snapshot(shard.id, keys).await {
             Ok(snapshot) => snapshot,
             Err(error) => {
                 let error = Error::store(error);
-                return asked.iter().map(|_| Err(StoreError::from(error.clone()))).collect();
+                return keys.iter().map(|_| Err(StoreError::from(error.clone()))).collect();
             }
         };
-        if values.len() != asked.len() {
-            // Whoever asked sees that it is wrong.
-            return values.into_iter().map(Ok).collect();
-        }
         let total = |(counting, value): (Counting<'_, K, V>, _)| {
             Ok(merges.after(value, counting.between(offset, Seq::MAX)))
         };
