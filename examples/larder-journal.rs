@@ -155,7 +155,7 @@ mod tool {
         match WriteParts::of(record) {
             Err(why) => (row["kind"], row["note"]) = (json!("unreadable"), json!(format!("{note}: {why}"))),
             Ok(parts) => {
-                row["kind"] = json!(if parts.value.is_some() { "put" } else { "delete" });
+                row["kind"] = json!(parts.kind());
                 row["accepted"] = json!(utc(parts.accepted));
                 (row["schema"], row["codec"]) = (json!(parts.schema), json!(parts.codec));
                 row["key"] = json!(text(parts.key));

@@ -12,8 +12,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use larder::journal::{LocalLog, inspect};
+use larder::store::Sum;
 use larder::testing::FakeStore;
-use larder::{Store, write_behind};
+use larder::{Change, Store, write_behind};
 use sqlx::{Connection, SqliteConnection};
 
 #[test]
@@ -72,5 +73,27 @@ fn it_replays_a_log_that_has_been_trimmed() {
         sqlx::query_as("SELECT key, value FROM pages ORDER BY key").fetch_all(&mut connection).await.unwrap()
     });
     assert!(rows.contains(&("100".to_owned(), "\"waits\"".to_owned())), "{}", rows.len());
+    fs::remove_dir_all(&place).unwrap();
+}
+
+/// Whoever does not know how to merge would make dead letters of them.
+#[test]
+fn it_leaves_a_log_alone_in_which_merges_wait() {
+    let place = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("merges-{}", std::process::id()));
+    _ = fs::remove_dir_all(&place);
+    fs::create_dir(&place).unwrap();
+    let (log, file) = (place.join("log"), place.join("data.db"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let settings = write_behind(FakeStore::<u64, u64>::new()).merge(Sum).journal(LocalLog::at(&log));
+        let behind = settings.flush_every(Duration::from_secs(3_600)).store().unwrap();
+        behind.apply(&[Change::Put(1, 10), Change::Merge(1, 5)]).await.unwrap();
+    });
+    let before = inspect(&log).unwrap();
+    let kinds: Vec<_> = before.writes.iter().map(|write| write.parts().unwrap().kind()).collect();
+    assert_eq!(kinds, ["put", "merge"]);
+    let code = replay::run(log.to_str().unwrap(), file.to_str().unwrap(), "pages").unwrap();
+    assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::FAILURE));
+    assert_eq!(inspect(&log).unwrap(), before);
     fs::remove_dir_all(&place).unwrap();
 }

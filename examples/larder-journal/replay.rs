@@ -62,6 +62,12 @@ async fn replay(directory: &str, file: &str, table: &str) -> larder::Result<Exit
         println!("there is no log in {directory}");
         return Ok(ExitCode::FAILURE);
     }
+    let due = waiting.writes.iter().filter(|write| write.seq > waiting.settled);
+    let merges = due.filter(|write| write.parts().is_ok_and(|parts| parts.is_merge)).count();
+    if merges > 0 {
+        println!("{merges} merges wait, and nobody but the service knows how to merge: let it open the log");
+        return Ok(ExitCode::FAILURE);
+    }
     let options = SqliteConnectOptions::new().filename(file).create_if_missing(true);
     let pool = SqlitePoolOptions::new().max_connections(1).connect_lazy_with(options);
     let rows = Table::new(table).key("key", Kind::Text).column("value", Kind::Text).sqlite()?;

@@ -120,11 +120,23 @@ pub struct WriteParts<'a> {
     pub schema: u32,
     /// The key, as JSON.
     pub key: &'a [u8],
-    /// The value that is put; none if the key is deleted.
+    /// The value that is put, or the operand that is merged; none if the key is deleted.
     pub value: Option<&'a [u8]>,
+    /// Whether it is [merged](crate::Change::Merge).
+    pub is_merge: bool,
 }
 
 impl<'a> WriteParts<'a> {
+    /// What is done to the key: `put`, `delete` or `merge`.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match (self.is_merge, self.value) {
+            (true, _) => "merge",
+            (false, Some(_)) => "put",
+            (false, None) => "delete",
+        }
+    }
+
     /// The parts of a record, as it stands in a log or in [a dead letter](DeadLetter::record).
     ///
     /// # Errors
@@ -139,6 +151,7 @@ impl<'a> WriteParts<'a> {
             schema: payload.schema,
             key: payload.key,
             value: payload.value,
+            is_merge: payload.is_merge,
         })
     }
 }
@@ -183,7 +196,6 @@ impl fmt::Debug for InspectedWrite {
 
 impl fmt::Debug for WriteParts<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.value.is_some() { "put" } else { "delete" };
-        write!(f, "WriteParts({kind}, codec {}, schema {})", self.codec, self.schema)
+        write!(f, "WriteParts({}, codec {}, schema {})", self.kind(), self.codec, self.schema)
     }
 }

@@ -86,18 +86,21 @@ impl<V: 'static> Merging<V> {
     }
 
     /// What `later` makes of a change that comes before it on the same key.
-    pub(crate) fn join<K>(&self, earlier: Change<K, V>, later: Change<K, V>) -> Change<K, V> {
+    pub(crate) fn join<K: Clone>(&self, earlier: Option<Change<K, V>>, later: &Change<K, V>) -> Change<K, V>
+    where
+        V: Clone,
+    {
         match (earlier, later) {
-            (Change::Put(key, value), Change::Merge(_, operand)) => {
-                Change::Put(key, self.0.merge(Some(&value), &operand))
+            (Some(Change::Put(key, value)), Change::Merge(_, operand)) => {
+                Change::Put(key, self.0.merge(Some(&value), operand))
             }
-            (Change::Delete(key), Change::Merge(_, operand)) => {
-                Change::Put(key, self.0.merge(None, &operand))
+            (Some(Change::Delete(key)), Change::Merge(_, operand)) => {
+                Change::Put(key, self.0.merge(None, operand))
             }
-            (Change::Merge(key, first), Change::Merge(_, second)) => {
-                Change::Merge(key, self.0.combine(&first, &second))
+            (Some(Change::Merge(key, first)), Change::Merge(_, second)) => {
+                Change::Merge(key, self.0.combine(&first, second))
             }
-            (_, later) => later,
+            (_, later) => later.clone(),
         }
     }
 
@@ -172,11 +175,11 @@ mod tests {
     #[test]
     fn a_merge_is_joined_to_what_came_before_it() {
         let merging = Merging::new(Sum);
-        assert_eq!(merging.join(Change::Put(1, 2), PLUS), Change::Put(1, 7));
-        assert_eq!(merging.join(Change::Delete(1), PLUS), Change::Put(1, 5));
-        assert_eq!(merging.join(PLUS, PLUS), Change::Merge(1, 10));
-        assert_eq!(merging.join(PLUS, Change::Put(1, 2)), Change::Put(1, 2));
-        assert_eq!(merging.join(PLUS, Change::Delete(1)), Change::Delete(1));
+        assert_eq!(merging.join(Some(Change::Put(1, 2)), &PLUS), Change::Put(1, 7));
+        assert_eq!(merging.join(Some(Change::Delete(1)), &PLUS), Change::Put(1, 5));
+        assert_eq!(merging.join(Some(PLUS), &PLUS), Change::Merge(1, 10));
+        assert_eq!(merging.join(Some(PLUS), &Change::Put(1, 2)), Change::Put(1, 2));
+        assert_eq!(merging.join(Some(PLUS), &Change::Delete(1)), Change::Delete(1));
     }
 
     #[test]

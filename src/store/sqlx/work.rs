@@ -1,8 +1,10 @@
 //! What a store is to write, before any database has heard of it.
 
 use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
 use crate::bounds::{Key, Value};
+use crate::change::PendingWrite;
 use crate::error::StoreError;
 use crate::store::{Batch, Change, cannot_merge, last_changes};
 
@@ -41,32 +43,66 @@ pub(super) fn parted<K, V>(changes: &[Change<K, V>]) -> Result<(Vec<(&K, &V)>, V
     Ok((puts, deletes))
 }
 
-/// The keys of a batch that something is merged into, each once.
-pub(super) fn merged_keys<K: Clone, V>(batch: &Batch<K, V>) -> Vec<K> {
-    let merges = batch.changes().iter().filter(|change| !change.replaces());
-    merges.map(|change| change.key().clone()).collect()
+/// The keys of a batch that something is merged into, each once; of its changes or, where each counts, of its writes.
+pub(super) fn merged_keys<K: Key, V>(batch: &Batch<K, V>, keeps_every_write: bool) -> Vec<K> {
+    let (writes, changes) = match keeps_every_write {
+        true => (batch.writes(), &[][..]),
+        false => (&[][..], batch.changes()),
+    };
+    let all = writes.iter().map(PendingWrite::change).chain(changes);
+    let mut seen = HashSet::new();
+    let merges = all.filter(|change| !change.replaces()).map(Change::key);
+    merges.filter(|key| seen.insert(*key)).cloned().collect()
 }
 
-/// What the changes of a batch come to, where the keys that something is merged into have `values`, in their order.
+/// What the changes of a batch come to, where `keys`, those that something is merged into, have `values`.
 pub(super) fn merged<K: Key, V: Value>(
     batch: &Batch<K, V>,
+    keys: Vec<K>,
     values: Vec<Result<Option<V>, StoreError>>,
 ) -> Result<Vec<Change<K, V>>, StoreError> {
-    let mut values = values.into_iter();
-    let mut changes = Vec::with_capacity(batch.changes().len());
-    for change in batch.changes() {
-        if change.replaces() {
-            changes.push(change.clone());
-            continue;
-        }
-        let value = values
-            .next()
-            .ok_or_else(|| StoreError::new("a row is missing among those that were asked for"))??;
-        let key = change.key().clone();
-        changes.push(match batch.value_after(value.as_ref(), change)? {
-            Some(value) => Change::Put(key, value),
-            None => Change::Delete(key),
-        });
+    let mut values = by_key(keys, values)?;
+    batch.changes().iter().map(|change| made(batch, &mut values, change)).collect()
+}
+
+/// The same of the writes one by one, in their order: each is merged into what those before it have left.
+pub(super) fn merged_writes<K: Key, V: Value>(
+    batch: &Batch<K, V>,
+    keys: Vec<K>,
+    values: Vec<Result<Option<V>, StoreError>>,
+) -> Result<Vec<PendingWrite<K, V>>, StoreError> {
+    let mut values = by_key(keys, values)?;
+    let made = |write: &PendingWrite<K, V>| {
+        Ok(PendingWrite::new(write.shard(), write.seq(), made(batch, &mut values, write.change())?))
+    };
+    batch.writes().iter().map(made).collect()
+}
+
+type Values<K, V> = HashMap<K, Option<V>>;
+
+fn by_key<K: Key, V>(
+    keys: Vec<K>,
+    values: Vec<Result<Option<V>, StoreError>>,
+) -> Result<Values<K, V>, StoreError> {
+    if values.len() != keys.len() {
+        return Err(StoreError::new("not as many rows as were asked for"));
     }
-    Ok(changes)
+    keys.into_iter().zip(values).map(|(key, value)| Ok((key, value?))).collect()
+}
+
+/// A put or a delete that does what `change` does. Of a key whose first write here replaces all before it, nothing need be
+/// known.
+fn made<K: Key, V: Value>(
+    batch: &Batch<K, V>,
+    values: &mut Values<K, V>,
+    change: &Change<K, V>,
+) -> Result<Change<K, V>, StoreError> {
+    let key = change.key();
+    let value = batch.value_after(values.get(key).and_then(Option::as_ref), change)?;
+    values.insert(key.clone(), value.clone());
+    Ok(match value {
+        _ if change.replaces() => change.clone(),
+        Some(value) => Change::Put(key.clone(), value),
+        None => Change::Delete(key.clone()),
+    })
 }

@@ -8,12 +8,12 @@ use tokio::time::Instant;
 use super::WriteBehind;
 use super::letters::refused;
 use super::settings::AtLimit;
-use super::shard::{Refusal, dead};
+use super::shard::{Refusal, Taken, dead};
 use crate::bounds::{Key, Value};
 use crate::error::{Error, ErrorKind, Outcome, StoreError};
 use crate::event::Event;
 use crate::journal::Appending;
-use crate::store::{Change, Saved, Seq, Store};
+use crate::store::{Change, Saved, Store};
 use crate::time;
 
 #[async_trait]
@@ -45,7 +45,7 @@ impl<K: Key + Ord, V: Value> Store<K, V> for WriteBehind<K, V> {
                     appending.await.map_err(|error| refused(error).after(done))?
                 }
                 // The first may have been put aside while the last waited for room.
-                Entered::Waits(seq) => seq,
+                Entered::Waits(taken) => taken.seq,
                 Entered::Stored => continue,
             };
             is_dead |= self.shard(change.key()).is_dead(seq);
@@ -56,11 +56,11 @@ impl<K: Key + Ord, V: Value> Store<K, V> for WriteBehind<K, V> {
 }
 
 /// How far a write has come.
-pub(super) enum Entered {
+pub(super) enum Entered<K, V> {
     /// It is on its way into the log.
     Arriving(Appending),
-    /// It waits under this number.
-    Waits(Seq),
+    /// It waits in this place.
+    Waits(Taken<K, V>),
     /// The store has it.
     Stored,
 }
@@ -81,7 +81,7 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
     }
 
     /// Has a write take its place. It is accepted when it is in the log, where there is one.
-    pub(super) async fn enter(&self, change: Change<K, V>) -> Result<Entered, StoreError> {
+    pub(super) async fn enter(&self, change: Change<K, V>) -> Result<Entered<K, V>, StoreError> {
         self.start().map_err(refused)?;
         let record = self.record(&change)?;
         match self.try_enter(change, record) {
@@ -95,22 +95,23 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
     }
 
     #[inline]
-    fn try_enter(&self, change: Change<K, V>, record: Option<Vec<u8>>) -> Result<Entered, Refusal<K, V>> {
+    fn try_enter(
+        &self,
+        change: Change<K, V>,
+        record: Option<Vec<u8>>,
+    ) -> Result<Entered<K, V>, Refusal<K, V>> {
         let shard = self.shard(change.key());
         match (&self.0.log, record) {
             (Some(log), Some(record)) => {
                 shard.append(change, record, &**log, || self.0.now()).map(Entered::Arriving)
             }
-            _ => {
-                let bytes = (self.0.weigh)(&change);
-                shard.accept(change, bytes, || self.0.now()).map(Entered::Waits)
-            }
+            _ => shard.accept(change, &self.0.weigh, || self.0.now()).map(Entered::Waits),
         }
     }
 
     /// What becomes of a write for which there is no room.
     #[cold]
-    async fn at_limit(&self, refusal: Refusal<K, V>) -> Result<Entered, StoreError> {
+    async fn at_limit(&self, refusal: Refusal<K, V>) -> Result<Entered<K, V>, StoreError> {
         let (change, record) = match refusal {
             Refusal::Ended(why) => return Err(ended(why)),
             Refusal::Full(change, record) => (change, record),
@@ -133,7 +134,7 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
         mut change: Change<K, V>,
         mut record: Option<Vec<u8>>,
         until: Instant,
-    ) -> Result<Entered, StoreError> {
+    ) -> Result<Entered<K, V>, StoreError> {
         let shard = Arc::clone(self.shard(change.key()));
         loop {
             let mut room = std::pin::pin!(shard.room.notified());

@@ -7,7 +7,7 @@ use crate::store::{Change, Merging};
 ///
 /// Sorted since stores keep neighbouring rows together, and since two batches that lock rows in one order cannot lock each
 /// other out.
-pub(crate) fn coalesce<K: Ord, V: 'static>(
+pub(crate) fn coalesce<K: Clone + Ord, V: Clone + 'static>(
     mut changes: Vec<Change<K, V>>,
     merging: Option<&Merging<V>>,
 ) -> Vec<Change<K, V>> {
@@ -16,7 +16,7 @@ pub(crate) fn coalesce<K: Ord, V: 'static>(
     for later in changes {
         let earlier = kept.pop_if(|earlier| earlier.key() == later.key());
         kept.push(match (earlier, merging) {
-            (Some(earlier), Some(merging)) => merging.join(earlier, later),
+            (Some(earlier), Some(merging)) if !later.replaces() => merging.join(Some(earlier), &later),
             (_, _) => later,
         });
     }

@@ -1,10 +1,12 @@
 //! Values that something is merged into: what waits, and what the store has without it.
 
+use futures_util::future::join_all;
+
 use super::WriteBehind;
 use super::accepting::Entered;
 use super::destination::Merges;
 use super::letters::refused;
-use super::shard::dead;
+use super::shard::{Counting, Shard, Taken, dead};
 use super::shared::Shared;
 use crate::bounds::{Key, Value};
 use crate::error::{Error, ErrorKind, Outcome, Result, StoreError};
@@ -35,14 +37,67 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
         let (value, offset) = self.snapshot(merges, &key).await.map_err(StoreError::not_applied)?;
         let seq = match self.enter(change).await? {
             Entered::Arriving(appending) => appending.await.map_err(refused)?,
-            Entered::Waits(seq) => seq,
+            Entered::Waits(Taken { so_far: Some(so_far), .. }) => {
+                return Ok(merges.merging.fold(by_reference(&so_far), (value, offset)));
+            }
+            Entered::Waits(Taken { seq, so_far: None }) => seq,
             Entered::Stored => return Err(cannot_merge()),
         };
         if shard.is_dead(seq) {
             return Err(refused(dead()));
         }
-        let between = counting.between(offset, seq);
-        Ok(merges.merging.fold(by_reference(&between), (value, offset)))
+        Ok(merges.after(value, counting.between(offset, seq)))
+    }
+
+    /// The values of `keys` with all that waits for them, where the journal is this process's own.
+    ///
+    /// The same way: whoever looks at what waits after the snapshot misses nothing that has been stored between the two.
+    pub(super) async fn load_here(
+        &self,
+        merges: &Merges<K, V>,
+        keys: &[K],
+    ) -> Vec<Result<Option<V>, StoreError>> {
+        let waiting = |key: &K| self.shard(key).read(key).map_err(StoreError::from).transpose();
+        let mut answers: Vec<Option<_>> = keys.iter().map(waiting).collect();
+        let by_shard = self.0.shards.iter().map(|shard| {
+            let is_missing = |at: &usize| answers[*at].is_none() && self.shard(&keys[*at]).id == shard.id;
+            (shard, (0..keys.len()).filter(is_missing).collect::<Vec<_>>())
+        });
+        let asked = by_shard.filter(|(_, places)| !places.is_empty()).map(|(shard, places)| async move {
+            let wanted = places.iter().map(|at| &keys[*at]).collect();
+            (Self::load_of(shard, merges, wanted).await, places)
+        });
+        for (loaded, places) in join_all(asked.collect::<Vec<_>>()).await {
+            for (at, loaded) in places.into_iter().zip(loaded) {
+                answers[at] = Some(loaded);
+            }
+        }
+        answers.into_iter().flatten().collect()
+    }
+
+    /// The values of some keys of one shard.
+    async fn load_of(
+        shard: &Shard<K, V>,
+        merges: &Merges<K, V>,
+        keys: Vec<&K>,
+    ) -> Vec<Result<Option<V>, StoreError>> {
+        let counting: Vec<_> = keys.iter().map(|key| shard.count(key)).collect();
+        let asked: Vec<K> = keys.into_iter().cloned().collect();
+        let (values, offset) = match merges.store.snapshot(shard.id, &asked).await {
+            Ok(snapshot) => snapshot,
+            Err(error) => {
+                let error = Error::store(error);
+                return asked.iter().map(|_| Err(StoreError::from(error.clone()))).collect();
+            }
+        };
+        if values.len() != asked.len() {
+            // Whoever asked sees that it is wrong.
+            return values.into_iter().map(Ok).collect();
+        }
+        let total = |(counting, value): (Counting<'_, K, V>, _)| {
+            Ok(merges.after(value, counting.between(offset, Seq::MAX)))
+        };
+        counting.into_iter().zip(values).map(total).collect()
     }
 
     /// The merge's own place first, what waits then, and the snapshot last: nobody here remembers what an owner has stored. If
@@ -63,7 +118,7 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
         self.total(merges, change.key(), before).await.map_err(StoreError::applied)
     }
 
-    /// The value of a key with all that waits for it.
+    /// The value of a key with all that waits for it in a stream.
     ///
     /// What waits has been looked up before: see [`Merging::fold`](crate::store::Merging::fold).
     pub(super) async fn total(
@@ -88,6 +143,16 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
 
     fn shard_id(&self, key: &K) -> ShardId {
         self.shard(key).id
+    }
+}
+
+impl<K, V: Value> Merges<K, V> {
+    /// What `value` becomes by what has come since.
+    fn after(&self, value: Option<V>, since: Option<Change<K, V>>) -> Option<V> {
+        match since {
+            Some(since) => self.merging.after(value.as_ref(), &since),
+            None => value,
+        }
     }
 }
 

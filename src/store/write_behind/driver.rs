@@ -30,8 +30,8 @@ use crate::time::{self, Timestamp, Unanswered};
 /// Why a merge is put aside that the store might take.
 const FOLLOWS: &str = "an earlier merge into the same key has been put aside";
 
-/// How many dead letters of a shard are looked through for merges.
-const LOOKED_THROUGH: usize = 10_000;
+/// How many dead letters of a shard are looked through for merges at once.
+const LOOKED_THROUGH: usize = 1_000;
 
 /// Keeps track of a driver for as long as it exists, also when it is dropped with its runtime.
 pub(super) struct Driven<K, V>(Arc<Shard<K, V>>);
@@ -106,7 +106,7 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
             Ok(Some(claim)) => match misfit(claim, shard.range()) {
                 Some(why) => self.give_up(shard, why),
                 None => {
-                    let parked = match self.ask(self.parked_keys(shard)).await {
+                    let parked = match self.parked_keys(shard).await {
                         Ok(parked) => parked,
                         Err(error) => {
                             shard.claim_unheard();
@@ -164,22 +164,32 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
         if !self.keeps_records() {
             return Ok(self.remembered_merges(shard.id));
         }
-        let (journal, after) = (shard.id.journal(), (shard.id.number(), 0));
-        let Some(letters) = self.destination.letters(journal, Some(after), LOOKED_THROUGH).await else {
-            return Ok(Vec::new());
-        };
-        let own = letters?.into_iter().filter(|letter| letter.shard() == shard.id);
-        let merges = own.filter_map(|letter| match self.decode(letter.record()) {
-            Ok(Change::Merge(key, _)) => Some(key),
-            _ => None,
-        });
-        Ok(merges.collect())
+        let (mut parked, mut after) = (Vec::new(), 0);
+        loop {
+            let from = Some((shard.id.number(), after));
+            let letters = self.destination.letters(shard.id.journal(), from, LOOKED_THROUGH);
+            let letters = self.ask(async { letters.await.transpose() }).await?;
+            let Some(letters) = letters else { return Ok(parked) };
+            let is_all = letters.len() < LOOKED_THROUGH;
+            for letter in &letters {
+                if letter.shard() != shard.id {
+                    return Ok(parked);
+                }
+                after = letter.seq();
+                if let Ok(Change::Merge(key, _)) = self.decode(letter.record()) {
+                    parked.push(key);
+                }
+            }
+            if is_all {
+                return Ok(parked);
+            }
+        }
     }
 
     /// Before something follows what was put aside: it may have been replayed or thrown away meanwhile, by anybody. Whether
     /// the work has become another.
     async fn unpark(&self, shard: &Shard<K, V>) -> bool {
-        let Ok(parked) = self.ask(self.parked_keys(shard)).await else { return false };
+        let Ok(parked) = self.parked_keys(shard).await else { return false };
         shard.keep_parked(|key| parked.contains(key));
         true
     }

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | [`flusher`] | what is written when, and again when: pure |
 //! | [`pending`] | what waits, and what readers see of it: pure |
+//! | `tally` | the operations on one key, and what some of them come to: pure |
 //! | `coalesce` | what a batch comes to: pure |
 //! | `shard` | one sequence of writes, between callers and its driver |
 //! | `driver` | the task that brings them to the store |
@@ -37,6 +38,7 @@ mod settings;
 mod shard;
 mod shared;
 mod steward;
+mod tally;
 mod ticket;
 
 use std::fmt;
@@ -176,13 +178,13 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
         let delay = if is_shared { Duration::ZERO } else { settings.delay };
         let rules = Rules { delay, ..settings.rules(shards) };
         // A log has every write, and a store that wants every one must get it.
-        // What is merged counts each time.
-        let counts_each = destination.keeps_every_write() || destination.merges().is_some();
-        let replaces = log.is_none() && !is_shared && !counts_each;
+        let replaces = log.is_none() && !is_shared && !destination.keeps_every_write();
         let pending = || match replaces {
             true => Pending::replacing(rules.clone(), bounds, forgotten),
             false => Pending::new(rules.clone(), bounds, forgotten),
         };
+        let merging = destination.merges().map(|merges| merges.merging.clone());
+        let pending = || pending().merging(merging.clone());
         let shard = |number| {
             let id = ShardId::new(id, number);
             Arc::new(Shard::new(id, pending(), settings.max_age, (log.is_some() || is_shared, is_shared)))

@@ -2,9 +2,11 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::Hash;
+use std::ops::RangeInclusive;
 
 use super::flusher::{Batch, Failure, Flusher, Order, Rules, Waiting};
-use crate::store::{Change, Seq};
+use super::tally::Tally;
+use crate::store::{Change, Merging, Seq};
 use crate::time::Timestamp;
 
 /// How much may wait.
@@ -36,9 +38,10 @@ pub struct Pending<K, V> {
     latest: HashMap<K, Seq, foldhash::fast::RandomState>,
     /// Of the keys that something is merged into: what counts for their readers, from the last operation that replaces all
     /// before it on.
-    merged: HashMap<K, VecDeque<Seq>, foldhash::fast::RandomState>,
-    /// Of keys that somebody is about to merge into: how many are, and what has been stored since the first of them came.
+    merged: HashMap<K, Tally<K, V>, foldhash::fast::RandomState>,
+    /// Keys that somebody is about to find the total of.
     counted: HashMap<K, Counted<K, V>, foldhash::fast::RandomState>,
+    merging: Option<Merging<V>>,
     /// Keys of which a merge has been put aside: those that follow it are, too, until the key is written anew.
     parked: HashSet<K, foldhash::fast::RandomState>,
     bounds: Bounds,
@@ -56,10 +59,13 @@ enum Place<K, V> {
     None(Change<K, V>),
 }
 
+/// What is remembered of a key for those who are about to find its total.
 #[derive(Clone, Debug)]
 struct Counted<K, V> {
-    by: usize,
-    stored: Vec<(Seq, Change<K, V>)>,
+    /// How many they are, and what was settled when they came: what a snapshot that they take has for sure.
+    by: VecDeque<(Seq, usize)>,
+    /// What has been stored since the first of them came, or replaced, in its order.
+    past: VecDeque<(Seq, Change<K, V>)>,
 }
 
 /// An operation with its size.
@@ -84,7 +90,7 @@ pub struct Work<K, V> {
     pub following: Vec<Seq>,
 }
 
-impl<K: Clone + Eq + Hash, V: Clone> Pending<K, V> {
+impl<K: Clone + Eq + Hash, V: Clone + 'static> Pending<K, V> {
     /// Nothing waits, and all up to `settled` is in the store.
     pub fn new(rules: Rules, bounds: Bounds, settled: Seq) -> Self {
         Self {
@@ -92,6 +98,7 @@ impl<K: Clone + Eq + Hash, V: Clone> Pending<K, V> {
             latest: HashMap::default(),
             merged: HashMap::default(),
             counted: HashMap::default(),
+            merging: None,
             parked: HashSet::default(),
             bounds,
             bytes: 0,
@@ -100,19 +107,27 @@ impl<K: Clone + Eq + Hash, V: Clone> Pending<K, V> {
         }
     }
 
-    /// The same, where of several operations on one key that wait only the last is kept. It takes the place of the first,
-    /// and does not wait longer than that would have: a key that is written all the time is stored all the same.
+    /// The same, where of several operations on one key that wait only the last is kept, or what a merge makes of the others.
+    /// It takes the place of the first, and does not wait longer than that would have: a key that is written all the time is
+    /// stored all the same.
     pub fn replacing(rules: Rules, bounds: Bounds, settled: Seq) -> Self {
         Self { replaces: true, ..Self::new(rules, bounds, settled) }
+    }
+
+    /// The same, with operations that merge.
+    #[must_use]
+    pub fn merging(self, merging: Option<Merging<V>>) -> Self {
+        Self { merging, ..self }
     }
 
     /// The same rules and bounds, where nothing waits and all up to `settled` is in the store.
     #[must_use]
     pub fn afresh(&self, settled: Seq) -> Self {
-        Self { replaces: self.replaces, ..Self::new(self.flusher.rules().clone(), self.bounds, settled) }
+        let (replaces, merging) = (self.replaces, self.merging.clone());
+        Self { replaces, merging, ..Self::new(self.flusher.rules().clone(), self.bounds, settled) }
     }
 
-    /// One more operation, of so many bytes; its number.
+    /// One more operation; its number. `weigh` says how many bytes one takes.
     ///
     /// # Errors
     ///
@@ -120,14 +135,23 @@ impl<K: Clone + Eq + Hash, V: Clone> Pending<K, V> {
     pub fn accept(
         &mut self,
         change: Change<K, V>,
-        bytes: usize,
+        weigh: impl Fn(&Change<K, V>) -> usize,
         now: Timestamp,
     ) -> Result<Seq, Full<Change<K, V>>> {
-        match self.replace(change, bytes)? {
+        match self.replace(change, &weigh)? {
             Place::Taken(seq) => Ok(seq),
-            Place::None(change) if !self.has_room(1, bytes) => Err(Full(change)),
-            Place::None(change) => Ok(self.take(change, bytes, now)),
+            Place::None(change) => match weigh(&change) {
+                bytes if self.has_room(1, bytes) => Ok(self.take(change, bytes, now)),
+                _ => Err(Full(change)),
+            },
         }
+    }
+
+    /// What has come to `key` so far, where that is not much: where operations take each other's place, and a later one would
+    /// not be told from this.
+    pub fn so_far(&self, key: &K) -> Option<Vec<(Seq, Change<K, V>)>> {
+        let past = self.counted.get(key).into_iter().flat_map(|counted| counted.past.iter().cloned());
+        self.replaces.then(|| past.chain(self.waiting(key)).collect())
     }
 
     /// Whether there is room for so many more. One alone always has it.
@@ -164,34 +188,62 @@ impl<K: Clone + Eq + Hash, V: Clone> Pending<K, V> {
     /// Takes note of an operation for those who read its key.
     fn note(&mut self, change: &Change<K, V>, seq: Seq) {
         let key = change.key();
-        let before = self.latest.insert(key.clone(), seq);
         if change.replaces() {
+            self.remember(key);
             self.merged.remove(key);
+            self.latest.insert(key.clone(), seq);
             return;
         }
-        self.merged.entry(key.clone()).or_insert_with(|| before.into_iter().collect()).push_back(seq);
+        let before = self.latest.insert(key.clone(), seq);
+        let tally = self.merged.entry(key.clone()).or_insert_with(|| {
+            let mut tally = Tally::new();
+            before.into_iter().for_each(|before| tally.push(before));
+            tally
+        });
+        tally.push(seq);
+    }
+
+    /// What waits for a key is about to be replaced: some may be counting it.
+    fn remember(&mut self, key: &K) {
+        if !self.counted.contains_key(key) {
+            return;
+        }
+        let waiting = self.waiting(key);
+        if let Some(counted) = self.counted.get_mut(key) {
+            counted.past.extend(waiting);
+        }
     }
 
     /// What the store will say of `key` when all is written: `None`, whatever it says now. Of a key that something is merged
-    /// into nothing is said here: see [`waiting`](Self::waiting).
+    /// into nothing is said here: see [`total`](Self::total).
     pub fn read(&self, key: &K) -> Option<Option<&V>> {
-        match &self.flusher.get(*self.latest.get(key)?)?.operation.what {
-            What::Change(Change::Put(_, value)) => Some(Some(value)),
-            What::Change(Change::Delete(_)) => Some(None),
-            What::Change(Change::Merge(..)) | What::Unreadable(..) => None,
+        match self.change(*self.latest.get(key)?)? {
+            Change::Put(_, value) => Some(Some(value)),
+            Change::Delete(_) => Some(None),
+            Change::Merge(..) => None,
         }
+    }
+
+    /// The same of a key that something is merged into: `None`, what the store has counts as well.
+    pub fn total(&mut self, key: &K) -> Option<Option<V>> {
+        let first = self.merged.get(key)?.iter().next()?;
+        if !self.change(first)?.replaces() {
+            return None;
+        }
+        let all = self.sum(key, None, 0..=Seq::MAX)?;
+        Some(self.merging.as_ref()?.after(None, &all))
     }
 
     /// What waits for a key, as far as it counts for readers: in its order, with numbers. Of one that nothing is merged into
     /// that is one operation.
     pub fn waiting(&self, key: &K) -> Vec<(Seq, Change<K, V>)> {
-        let only = self.latest.get(key).filter(|_| !self.merged.contains_key(key));
-        let merged = self.merged.get(key).into_iter().flatten().chain(only);
-        let change = |seq: &Seq| match &self.flusher.get(*seq)?.operation.what {
-            What::Change(change) => Some((*seq, change.clone())),
-            What::Unreadable(..) => None,
-        };
-        merged.filter_map(change).collect()
+        let only = self.latest.get(key).copied().filter(|_| !self.merged.contains_key(key));
+        let merged = self.merged.get(key).into_iter().flat_map(Tally::iter).chain(only);
+        merged.filter_map(|seq| Some((seq, self.change(seq)?.clone()))).collect()
+    }
+
+    fn change(&self, seq: Seq) -> Option<&Change<K, V>> {
+        change_in(&self.flusher, seq)
     }
 
     /// The number of the last operation on `key`, if it is not settled.
@@ -254,27 +306,62 @@ impl<K: Clone + Eq + Hash, V: Clone> Pending<K, V> {
         self.parked.retain(is_parked);
     }
 
-    /// Somebody is about to merge into `key`: from now on what is stored of it is kept, until it is over.
-    pub fn begin_count(&mut self, key: &K) {
-        let counted = self.counted.entry(key.clone()).or_insert(Counted { by: 0, stored: Vec::new() });
-        counted.by += 1;
+    /// Somebody is about to find out what `key` comes to: from now on what is stored of it is remembered, until that is over.
+    /// What is settled now, to end it with.
+    pub fn begin_count(&mut self, key: &K) -> Seq {
+        let since = self.settled();
+        let none = || Counted { by: VecDeque::new(), past: VecDeque::new() };
+        let by = &mut self.counted.entry(key.clone()).or_insert_with(none).by;
+        match by.back_mut() {
+            Some((same, times)) if *same == since => *times += 1,
+            _ => by.push_back((since, 1)),
+        }
+        since
     }
 
-    /// It is over.
-    pub fn end_count(&mut self, key: &K) {
-        if let Some(counted) = self.counted.get_mut(key) {
-            counted.by -= 1;
-            if counted.by == 0 {
-                self.counted.remove(key);
-            }
+    /// It is over. Those who still count have not begun before what is forgotten now was settled: their snapshots have it.
+    pub fn end_count(&mut self, key: &K, since: Seq) {
+        let Some(Counted { by, past }) = self.counted.get_mut(key) else { return };
+        if let Some((_, times)) = by.iter_mut().find(|(same, _)| *same == since) {
+            *times -= 1;
+        }
+        while by.front().is_some_and(|(_, times)| *times == 0) {
+            by.pop_front();
+        }
+        match by.front().copied() {
+            Some((since, _)) => past.drain(..past.partition_point(|(seq, _)| *seq <= since)).for_each(drop),
+            None => _ = self.counted.remove(key),
         }
     }
 
-    /// What has come to a key that is being counted after `offset`, up to `seq`: whether it is stored by now or waits.
-    pub fn between(&self, key: &K, offset: Seq, seq: Seq) -> Vec<(Seq, Change<K, V>)> {
-        let stored = self.counted.get(key).into_iter().flat_map(|counted| counted.stored.iter().cloned());
-        let waiting = self.waiting(key).into_iter();
-        stored.chain(waiting).filter(|(other, _)| *other > offset && *other <= seq).collect()
+    /// What has come to a key that is being counted after `above`, up to `upto`, as one operation: whether it is stored by
+    /// now or waits.
+    pub fn between(&mut self, key: &K, above: Seq, upto: Seq) -> Option<Change<K, V>> {
+        let merging = self.merging.as_ref()?;
+        let range = above.saturating_add(1)..=upto;
+        let past = self.counted.get(key).map(|counted| &counted.past).into_iter();
+        let past = past.flat_map(|past| past.range(past.partition_point(|(seq, _)| *seq <= above)..));
+        let past = past.take_while(|(seq, _)| *seq <= upto);
+        let sum = past.fold(None, |sum, (_, later)| Some(merging.join(sum, later)));
+        self.sum(key, sum, range)
+    }
+
+    /// What `before` comes to, and then what waits for `key`.
+    fn sum(
+        &mut self,
+        key: &K,
+        before: Option<Change<K, V>>,
+        range: RangeInclusive<Seq>,
+    ) -> Option<Change<K, V>> {
+        let Self { flusher, merging: Some(merging), .. } = self else { return before };
+        if let Some(tally) = self.merged.get_mut(key) {
+            return tally.sum(before, range, merging, |seq| change_in(flusher, seq));
+        }
+        let only = self.latest.get(key).filter(|seq| range.contains(seq));
+        match only.and_then(|seq| change_in(flusher, *seq)) {
+            Some(later) => Some(merging.join(before, later)),
+            None => before,
+        }
     }
 
     /// The store has what it was given: the keys of it for which nothing newer waits.
@@ -320,14 +407,12 @@ impl<K: Clone + Eq + Hash, V: Clone> Pending<K, V> {
                     _ => {}
                 }
             }
-            if let Some(counted) = self.counted.get_mut(change.key())
-                && !is_aside
-            {
-                counted.stored.push((seq, change.clone()));
+            if let Some(counted) = self.counted.get_mut(change.key()) {
+                counted.leaves(seq, &change, is_aside);
             }
             let (Change::Put(key, _) | Change::Delete(key) | Change::Merge(key, _)) = change;
             if let Some(merged) = self.merged.get_mut(&key) {
-                merged.retain(|other| *other != seq);
+                merged.leave(seq);
                 if merged.is_empty() {
                     self.merged.remove(&key);
                 }
@@ -380,21 +465,55 @@ impl<K: Clone + Eq + Hash, V: Clone> Pending<K, V> {
         changes.collect()
     }
 
-    /// Puts `change` in the place of one on the same key that waits and is not under way.
-    fn replace(&mut self, change: Change<K, V>, bytes: usize) -> Result<Place<K, V>, Full<Change<K, V>>> {
+    /// Puts `change`, or what it makes of that one, in the place of one on the same key that waits and is not under way.
+    fn replace(
+        &mut self,
+        change: Change<K, V>,
+        weigh: impl Fn(&Change<K, V>) -> usize,
+    ) -> Result<Place<K, V>, Full<Change<K, V>>> {
         if !self.replaces {
             return Ok(Place::None(change));
         }
         let Some(seq) = self.latest.get(change.key()).copied() else { return Ok(Place::None(change)) };
         let Some(place) = self.flusher.get_waiting_mut(seq) else { return Ok(Place::None(change)) };
+        let joined = match (&place.what, &self.merging) {
+            _ if change.replaces() => None,
+            (What::Change(earlier), Some(merging)) => Some(merging.join(Some(earlier.clone()), &change)),
+            _ => return Ok(Place::None(change)),
+        };
+        let bytes = weigh(joined.as_ref().unwrap_or(&change));
         let others = self.bytes.saturating_sub(place.bytes);
         if others > 0 && bytes > place.bytes && others.saturating_add(bytes) > self.bounds.bytes {
             return Err(Full(change));
+        }
+        let change = joined.unwrap_or(change);
+        match self.merged.get_mut(change.key()) {
+            Some(tally) if !change.replaces() => tally.changed(),
+            _ => _ = self.merged.remove(change.key()),
         }
         *place = Accepted { what: What::Change(change), bytes };
         self.bytes = others.saturating_add(bytes);
         self.replaced += 1;
         Ok(Place::Taken(seq))
+    }
+}
+
+impl<K: Clone, V: Clone> Counted<K, V> {
+    /// An operation waits no more: it is stored, or put aside.
+    fn leaves(&mut self, seq: Seq, change: &Change<K, V>, is_aside: bool) {
+        match self.past.binary_search_by_key(&seq, |(other, _)| *other) {
+            Ok(at) if is_aside => _ = self.past.remove(at),
+            Err(at) if at == self.past.len() && !is_aside => self.past.push_back((seq, change.clone())),
+            // What came before something that replaces it does not count.
+            _ => {}
+        }
+    }
+}
+
+fn change_in<K: Clone, V: Clone>(flusher: &Flusher<Accepted<K, V>>, seq: Seq) -> Option<&Change<K, V>> {
+    match &flusher.get(seq)?.operation.what {
+        What::Change(change) => Some(change),
+        What::Unreadable(..) => None,
     }
 }
 
@@ -442,14 +561,14 @@ mod tests {
     }
 
     fn put(pending: &mut Pending<u8, u16>, key: u8, value: u16) {
-        pending.accept(Change::Put(key, value), 1, Timestamp::ZERO).expect("room");
+        pending.accept(Change::Put(key, value), |_| 1, Timestamp::ZERO).expect("room");
     }
 
     #[test]
     fn what_waits_is_read_before_the_store() {
         let mut pending = pending(ROOM);
         put(&mut pending, 1, 10);
-        pending.accept(Change::Delete(2), 1, Timestamp::ZERO).expect("room");
+        pending.accept(Change::Delete(2), |_| 1, Timestamp::ZERO).expect("room");
         assert_eq!([1, 2, 3].map(|key| pending.read(&key)), [Some(Some(&10)), Some(None), None]);
     }
 
@@ -494,9 +613,9 @@ mod tests {
     #[test]
     fn what_replaces_another_has_room_as_long_as_bytes_have() {
         let mut pending = Pending::replacing(rules(), Bounds { operations: 1, bytes: 10 }, 0);
-        pending.accept(Change::Put(1, 1), 4, Timestamp::ZERO).expect("room");
-        assert_eq!(pending.accept(Change::Put(1, 2), 4, Timestamp::ZERO), Ok(1));
-        assert_eq!(pending.accept(Change::Put(2, 2), 1, Timestamp::ZERO), Err(Full(Change::Put(2, 2))));
+        pending.accept(Change::Put(1, 1), |_| 4, Timestamp::ZERO).expect("room");
+        assert_eq!(pending.accept(Change::Put(1, 2), |_| 4, Timestamp::ZERO), Ok(1));
+        assert_eq!(pending.accept(Change::Put(2, 2), |_| 1, Timestamp::ZERO), Err(Full(Change::Put(2, 2))));
         assert_eq!(pending.depth(), (1, 4));
     }
 
@@ -517,7 +636,7 @@ mod tests {
         let mut pending = pending(Bounds { operations: 2, ..ROOM });
         put(&mut pending, 1, 1);
         put(&mut pending, 2, 2);
-        assert_eq!(pending.accept(Change::Put(3, 3), 1, Timestamp::ZERO), Err(Full(Change::Put(3, 3))));
+        assert_eq!(pending.accept(Change::Put(3, 3), |_| 1, Timestamp::ZERO), Err(Full(Change::Put(3, 3))));
         assert_eq!(pending.read(&3), None);
         work(&mut pending);
         pending.stored();
@@ -534,11 +653,68 @@ mod tests {
     #[test]
     fn bytes_are_bounded_and_one_operation_always_has_room() {
         let mut pending = pending(Bounds { bytes: 10, ..ROOM });
-        pending.accept(Change::Put(1, 1), 100, Timestamp::ZERO).expect("nothing else waits");
-        assert_eq!(pending.accept(Change::Put(2, 2), 1, Timestamp::ZERO), Err(Full(Change::Put(2, 2))));
+        pending.accept(Change::Put(1, 1), |_| 100, Timestamp::ZERO).expect("nothing else waits");
+        assert_eq!(pending.accept(Change::Put(2, 2), |_| 1, Timestamp::ZERO), Err(Full(Change::Put(2, 2))));
         work(&mut pending);
         pending.stored();
         assert_eq!(pending.depth(), (0, 0));
+    }
+
+    fn merging(pending: Pending<u8, u16>) -> Pending<u8, u16> {
+        pending.merging(Some(Merging::new(Sum)))
+    }
+
+    fn add(pending: &mut Pending<u8, u16>, key: u8, operand: u16) {
+        pending.accept(Change::Merge(key, operand), |_| 1, Timestamp::ZERO).expect("room");
+    }
+
+    #[test]
+    fn a_merge_is_joined_to_what_waits_and_not_to_what_is_under_way() {
+        let mut pending = merging(Pending::replacing(Rules { batch: 2, ..rules() }, ROOM, 0));
+        put(&mut pending, 1, 10);
+        for (key, operand) in [(1, 1), (2, 20), (2, 2)] {
+            add(&mut pending, key, operand);
+        }
+        assert_eq!(pending.depth().0, 2);
+        assert_eq!(work(&mut pending), [Change::Put(1, 11), Change::Merge(2, 22)]);
+        add(&mut pending, 2, 100);
+        add(&mut pending, 2, 200);
+        assert_eq!(pending.between(&2, 0, Seq::MAX), Some(Change::Merge(2, 322)));
+        pending.stored();
+        assert_eq!(work(&mut pending), [Change::Merge(2, 300)]);
+    }
+
+    /// Where counts overlap all the time, as those of a counter do that many raise, nobody is ever the last.
+    #[test]
+    fn what_no_count_needs_is_forgotten() {
+        let mut pending = merging(pending(ROOM));
+        let mut before = pending.begin_count(&1);
+        for _ in 0..100 {
+            add(&mut pending, 1, 1);
+            work(&mut pending);
+            pending.stored();
+            let now = pending.begin_count(&1);
+            pending.end_count(&1, before);
+            before = now;
+        }
+        assert_eq!(pending.counted.get(&1).map(|counted| counted.past.len()), Some(0));
+        pending.end_count(&1, before);
+        assert!(pending.counted.is_empty());
+    }
+
+    /// `W1: +1, about to be answered · W2: put 100 · O: stores both`: what W1 is answered is not 100.
+    #[test]
+    fn what_is_replaced_is_remembered_by_those_who_count() {
+        let mut pending = merging(pending(ROOM));
+        let since = pending.begin_count(&1);
+        add(&mut pending, 1, 1);
+        put(&mut pending, 1, 100);
+        assert_eq!(pending.between(&1, 0, 1), Some(Change::Merge(1, 1)));
+        work(&mut pending);
+        pending.stored();
+        assert_eq!(pending.between(&1, 0, 1), Some(Change::Merge(1, 1)));
+        assert_eq!(pending.between(&1, 0, 2), Some(Change::Put(1, 100)));
+        pending.end_count(&1, since);
     }
 
     proptest! {
@@ -549,8 +725,15 @@ mod tests {
             steps in proptest::collection::vec((0_u8..4, 0_u8..3, any::<u16>(), 0_u8..4), 0..60),
             replaces: bool,
         ) {
-            let merging = Merging::new(Sum);
-            let mut pending = if replaces { Pending::replacing(rules(), ROOM, 0) } else { pending(ROOM) };
+            let merges = Merging::new(Sum);
+            let after = |value: Option<u16>, since: Option<Change<u8, u16>>| match since {
+                Some(since) => merges.after(value.as_ref(), &since),
+                None => value,
+            };
+            let mut pending =
+                merging(if replaces { Pending::replacing(rules(), ROOM, 0) } else { pending(ROOM) });
+            // Keys that are being counted: since when, and what the snapshot says.
+            let mut counts: VecDeque<(u8, Seq, Option<u16>, Seq)> = VecDeque::new();
             let (mut store, mut truth) = (BTreeMap::new(), BTreeMap::new());
             let apply = |rows: &mut BTreeMap<u8, u16>, change: &Change<u8, u16>| match change {
                 Change::Put(key, value) => _ = rows.insert(*key, *value),
@@ -562,13 +745,16 @@ mod tests {
             };
             for (key, kind, value, then) in steps {
                 let change = match kind {
-                    0 => Change::Delete(key),
-                    // What is merged into is not replaced.
-                    1 if !replaces => Change::Merge(key, value),
-                    _ => Change::Put(key, value),
+                    0 if value % 4 == 0 => Change::Delete(key),
+                    1 if value % 4 == 0 => Change::Put(key, value),
+                    _ => Change::Merge(key, value),
                 };
+                if value % 3 == 0 {
+                    let since = pending.begin_count(&key);
+                    counts.push_back((key, since, store.get(&key).copied(), pending.settled()));
+                }
                 apply(&mut truth, &change);
-                pending.accept(change, 1, Timestamp::ZERO).expect("room");
+                pending.accept(change, |_| 1, Timestamp::ZERO).expect("room");
                 if then == 0 {
                     pending.want_all();
                 }
@@ -581,15 +767,19 @@ mod tests {
                     }
                 }
                 for key in 0..4 {
-                    let seen = match pending.read(&key) {
-                        Some(value) => value.copied(),
-                        None => {
-                            let waiting = pending.waiting(&key);
-                            let waiting = waiting.iter().map(|(seq, change)| (*seq, change));
-                            merging.fold(waiting, (store.get(&key).copied(), pending.settled()))
-                        }
-                    };
+                    let waits = pending.read(&key).map(|value| value.copied());
+                    let seen = waits.or_else(|| pending.total(&key)).unwrap_or_else(|| {
+                        let settled = pending.settled();
+                        after(store.get(&key).copied(), pending.between(&key, settled, Seq::MAX))
+                    });
                     prop_assert_eq!(seen, truth.get(&key).copied());
+                }
+                for (key, _, value, offset) in &counts {
+                    let total = after(*value, pending.between(key, *offset, Seq::MAX));
+                    prop_assert_eq!(total, truth.get(key).copied());
+                }
+                if value % 5 == 0 && let Some((key, since, ..)) = counts.pop_back() {
+                    pending.end_count(&key, since);
                 }
             }
             while let Order::Store(work) = pending.next(Timestamp::NEVER) {

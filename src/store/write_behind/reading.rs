@@ -1,7 +1,6 @@
 //! What readers see: what waits, or else what the store has.
 
 use async_trait::async_trait;
-use futures_util::future::join_all;
 
 use super::WriteBehind;
 use crate::bounds::{Key, Value};
@@ -17,12 +16,13 @@ impl<K: Key + Ord, V: Value> Loader<K, V> for WriteBehind<K, V> {
             return answers.pop().unwrap_or_else(|| Err(StoreError::new("the store did not answer")));
         }
         self.is_ready().await?;
+        if let Some(merges) = self.0.destination.merges() {
+            let mut answers = self.load_here(merges, std::slice::from_ref(key)).await;
+            return answers.pop().unwrap_or_else(|| Err(StoreError::new("the store did not answer")));
+        }
         let shard = self.shard(key);
         if let Some(waiting) = shard.read(key)? {
             return Ok(waiting);
-        }
-        if let Some(merges) = self.0.destination.merges() {
-            return self.total(merges, key, shard.waiting(key)).await;
         }
         let stored = self.0.destination.load(key).await?;
         // A write that was accepted meanwhile is newer than what the store has said.
@@ -37,8 +37,8 @@ impl<K: Key + Ord, V: Value> Loader<K, V> for WriteBehind<K, V> {
             let error = Error::store(error);
             return keys.iter().map(|_| Err(StoreError::from(error.clone()))).collect();
         }
-        if self.0.destination.merges().is_some() {
-            return join_all(keys.iter().map(|key| self.load(key))).await;
+        if let Some(merges) = self.0.destination.merges() {
+            return self.load_here(merges, keys).await;
         }
         let waiting = |key: &K| self.shard(key).read(key).map_err(StoreError::from).transpose();
         let mut answers: Vec<Option<_>> = keys.iter().map(waiting).collect();

@@ -158,6 +158,13 @@ pub(super) struct Doubt<K, V> {
     pub(super) work: Work<K, V>,
 }
 
+/// The place that a write has.
+pub(super) struct Taken<K, V> {
+    pub(super) seq: Seq,
+    /// Of a merge that others can be joined to: all that has come to its key with it.
+    pub(super) so_far: Option<Vec<(Seq, Change<K, V>)>>,
+}
+
 /// Why a write was not accepted.
 pub(super) enum Refusal<K, V> {
     /// There is no room.
@@ -219,14 +226,14 @@ impl<K: Key, V: Value> Shard<K, V> {
         state.inherited = state.pending.accepted();
     }
 
-    /// Takes a write that needs no log; its number.
+    /// Takes a write that needs no log.
     #[inline]
     pub(super) fn accept(
         &self,
         change: Change<K, V>,
-        bytes: usize,
+        weigh: impl Fn(&Change<K, V>) -> usize,
         clock: impl Fn() -> Timestamp,
-    ) -> Result<Seq, Refusal<K, V>> {
+    ) -> Result<Taken<K, V>, Refusal<K, V>> {
         let mut state = self.state.lock();
         if let Some(end) = &state.end {
             return Err(Refusal::Ended(end.clone()));
@@ -240,16 +247,19 @@ impl<K: Key, V: Value> Shard<K, V> {
             return Err(Refusal::Full(change, None));
         }
         let looked = state.looked;
-        let seq = match state.pending.accept(change, bytes, looked) {
+        let merged = (!change.replaces()).then(|| change.key().clone());
+        let seq = match state.pending.accept(change, weigh, looked) {
             Ok(seq) => seq,
             Err(Full(change)) => return Err(Refusal::Full(change, None)),
         };
+        // Under the same lock: the next merge may take this one's place.
+        let so_far = merged.and_then(|key| state.pending.so_far(&key));
         let is_batch = lacked > 0 && state.pending.lacks() == 0;
         drop(state);
         if is_first || is_batch {
             self.wake.notify_one();
         }
-        Ok(seq)
+        Ok(Taken { seq, so_far })
     }
 
     /// Appends a write to the log, in the same order in which it will leave here.
@@ -325,15 +335,10 @@ impl<K: Key, V: Value> Shard<K, V> {
         self.wake.notify_one();
     }
 
-    /// What waits for a key that something is merged into, in its order.
-    pub(super) fn waiting(&self, key: &K) -> Vec<(Seq, Change<K, V>)> {
-        self.state.lock().pending.waiting(key)
-    }
-
-    /// Somebody is about to merge into `key`.
+    /// Somebody is about to find out what `key` comes to.
     pub(super) fn count<'a>(&'a self, key: &'a K) -> Counting<'a, K, V> {
-        self.state.lock().pending.begin_count(key);
-        Counting { shard: self, key }
+        let since = self.state.lock().pending.begin_count(key);
+        Counting { shard: self, key, since }
     }
 
     /// Merges of these keys have been put aside before.
@@ -353,11 +358,15 @@ impl<K: Key, V: Value> Shard<K, V> {
     /// It does not wait any more: somebody else has the journal, or it does not fit the store, or this is closed.
     #[inline]
     pub(super) fn read(&self, key: &K) -> Result<Option<Option<V>>> {
-        let state = self.state.lock();
-        match (state.pending.read(key), state.claim, &state.end) {
-            (Some(_), Standing::Gone, Some(why)) => Err(why.clone()),
-            (waiting, ..) => Ok(waiting.map(|value| value.cloned())),
+        let mut state = self.state.lock();
+        match (state.claim, &state.end) {
+            (Standing::Gone, Some(why)) if state.pending.latest(key).is_some() => return Err(why.clone()),
+            _ => {}
         }
+        if let Some(value) = state.pending.read(key) {
+            return Ok(Some(value.cloned()));
+        }
+        Ok(state.pending.total(key))
     }
 
     /// The number of the last write of `key` that waits.
@@ -699,18 +708,19 @@ impl<K: Key, V: Value> State<K, V> {
 pub(super) struct Counting<'a, K: Key, V: Value> {
     shard: &'a Shard<K, V>,
     key: &'a K,
+    since: Seq,
 }
 
 impl<K: Key, V: Value> Counting<'_, K, V> {
-    /// What has come to the key after `offset`, up to `seq`.
-    pub(super) fn between(&self, offset: Seq, seq: Seq) -> Vec<(Seq, Change<K, V>)> {
-        self.shard.state.lock().pending.between(self.key, offset, seq)
+    /// What has come to the key after `above`, up to `upto`, as one change.
+    pub(super) fn between(&self, above: Seq, upto: Seq) -> Option<Change<K, V>> {
+        self.shard.state.lock().pending.between(self.key, above, upto)
     }
 }
 
 impl<K: Key, V: Value> Drop for Counting<'_, K, V> {
     fn drop(&mut self) {
-        self.shard.state.lock().pending.end_count(self.key);
+        self.shard.state.lock().pending.end_count(self.key, self.since);
     }
 }
 

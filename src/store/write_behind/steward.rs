@@ -126,7 +126,7 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
             let Ok(life) = shared.stream.life(shard.id.number()).await else { continue };
             match self.ask(self.destination.claim_for(shard.id, shared.process, claim_time(shared))).await {
                 Ok(Some(claim)) => {
-                    let parked = match self.ask(self.parked_keys(shard)).await {
+                    let parked = match self.parked_keys(shard).await {
                         Ok(parked) => parked,
                         Err(error) => return self.unclaimed(&Error::store(error)),
                     };

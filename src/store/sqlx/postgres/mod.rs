@@ -16,7 +16,7 @@ use self::exclusive::Exclusive;
 use self::ledger::Ledger;
 use super::error::{classified, for_each, uncommitted, unconnected, undone};
 use super::table::quoted;
-use super::work::{Work, due, merged, merged_keys};
+use super::work::{Work, due, merged, merged_keys, merged_writes};
 use crate::bounds::{Key, Value};
 use crate::error::{Error, Result, StoreError};
 use crate::store::{
@@ -104,11 +104,7 @@ impl<K: Key, V: Value> PostgresStore<K, V> {
                 if !self.ledger.advance(connection, batch).await? {
                     return Ok(Committed::Refused);
                 }
-                if self.rows.keeps_every_write() {
-                    self.rows.apply_writes(connection, batch.writes()).await?;
-                } else {
-                    self.apply_batch(connection, batch).await?;
-                }
+                self.apply_batch(connection, batch).await?;
                 self.ledger.keep(connection, batch.letters()).await?;
             }
         }
@@ -120,18 +116,26 @@ impl<K: Key, V: Value> PostgresStore<K, V> {
 }
 
 impl<K: Key, V: Value> PostgresStore<K, V> {
-    /// Has the rows apply the changes of a batch; what is merged is made of what they have.
+    /// Has the rows apply a batch; what is merged is made of what they have.
     async fn apply_batch(
         &self,
         connection: &mut PgConnection,
         batch: &Batch<K, V>,
     ) -> Result<(), StoreError> {
-        let keys = merged_keys(batch);
-        if keys.is_empty() || self.rows.applies_merges() {
-            return self.rows.apply(connection, batch.changes()).await;
+        let keeps_every_write = self.rows.keeps_every_write();
+        let keys = merged_keys(batch, keeps_every_write);
+        let takes_as_is = keys.is_empty() || self.rows.applies_merges();
+        match (keeps_every_write, takes_as_is) {
+            (true, true) => return self.rows.apply_writes(connection, batch.writes()).await,
+            (false, true) => return self.rows.apply(connection, batch.changes()).await,
+            (_, false) => {}
         }
         let values = self.rows.load_to_merge(connection, &keys).await;
-        self.rows.apply(connection, &merged(batch, values)?).await
+        if keeps_every_write {
+            let writes = merged_writes(batch, keys, values)?;
+            return self.rows.apply_writes(connection, &writes).await;
+        }
+        self.rows.apply(connection, &merged(batch, keys, values)?).await
     }
 }
 
