@@ -213,7 +213,7 @@ async fn in_memory_what_waits_for_a_key_is_one_merge() {
     assert_eq!(store.history(), [Change::Put(1, 1_000), Change::Put(2, 11)]);
 }
 
-/// In one snapshot, and one load of those for which nothing waits.
+/// Those that are merged into in one snapshot; for the two others nothing waits, and this store loads one by one.
 #[tokio::test(start_paused = true)]
 async fn many_counters_are_read_at_once() {
     for log in [None, Some(Log::new())] {
@@ -227,7 +227,7 @@ async fn many_counters_are_read_at_once() {
         let read = behind.load_many(&[1, 2, 3, 4, 5, 1]).await;
         let read: Vec<_> = read.into_iter().map(Result::unwrap).collect();
         assert_eq!(read, [Some(101), Some(200), Some(3), Some(400), Some(55), Some(101)]);
-        assert_eq!(store.loads(), 2);
+        assert_eq!(store.loads(), 1 + 2);
     }
 }
 
