@@ -198,6 +198,24 @@ async fn what_follows_a_poisoned_increment_is_put_aside_with_it() {
     }
 }
 
+/// However many dead letters of other keys come before it.
+#[tokio::test(start_paused = true)]
+async fn the_next_process_finds_a_merge_among_many_that_were_put_aside() {
+    let (store, log) = (numbers(0), Log::new());
+    store.poison(|change| matches!(change, Change::Put(2, _) | Change::Merge(1, 666)));
+    let dead = behind(&store, log.clone());
+    let puts: Vec<_> = (0..1_100).map(|value| Change::Put(2, value)).collect();
+    dead.apply(&puts).await.unwrap();
+    dead.apply(&[Change::Merge(1, 666)]).await.unwrap();
+    dead.flush().await.unwrap();
+    assert_eq!(dead.dead_letters(None, 2_000).await.unwrap().len(), 1_101);
+    drop(dead);
+    let heir = behind(&store, log);
+    heir.apply(&[Change::Merge(1, 1)]).await.unwrap();
+    heir.flush().await.unwrap();
+    assert_eq!(store.row(&1), None);
+}
+
 /// A counter that is raised all the time takes the room of one write, and its delay.
 #[tokio::test(start_paused = true)]
 async fn in_memory_what_waits_for_a_key_is_one_merge() {
