@@ -94,6 +94,7 @@ fn it_leaves_a_log_alone_in_which_merges_wait() {
     assert_eq!(kinds, ["put", "merge"]);
     let code = replay::run(log.to_str().unwrap(), file.to_str().unwrap(), "pages").unwrap();
     assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::FAILURE));
-    assert_eq!(inspect(&log).unwrap(), before);
+    // Not all that is told of it: whoever had it open may still be about to leave.
+    assert_eq!(inspect(&log).unwrap().writes, before.writes);
     fs::remove_dir_all(&place).unwrap();
 }
