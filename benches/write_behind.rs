@@ -218,7 +218,8 @@ async fn behind(rows: &Rows, journal: impl Journal<u64, String>, writers: u64) -
         .exactly_once()
         .journal(journal)
         .batch(BATCH)
-        .max_pending(5_000)
+        // Several batches for each shard of a stream.
+        .max_pending(20_000)
         .at_limit(AtLimit::Block(HOUR))
         .store()
         .expect("complete");

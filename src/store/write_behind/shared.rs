@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, OnceCell};
+use tokio::sync::{Notify, OnceCell, Semaphore};
 use tokio::time::Instant;
 
 use super::accepting::{ended, full};
@@ -33,6 +33,9 @@ const ASKS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_mi
 /// How long somebody who waits for others pauses between two looks: at first, and at the most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(50));
 
+/// How many of those who wait for room in a shard look for it at once: one alone would be a round trip behind the other.
+const AT_ONCE: usize = 32;
+
 /// Why a write is put aside that has outlived two servers.
 const DOUBTFUL: &str = "its server was replaced twice with nobody there to see it, and by one whose clock is behind: the store \
                         may have this write already, or not. Look, and replay or discard it";
@@ -52,7 +55,7 @@ pub(super) struct Shared<K, V> {
     pub(super) standings: Mutex<Vec<Standing>>,
     pub(super) is_stewarded: AtomicBool,
     /// Those who wait for room in each shard, in the order of their coming.
-    queues: Box<[tokio::sync::Mutex<()>]>,
+    queues: Box<[Semaphore]>,
     /// Whether this process has been counted among those that write to the stream.
     is_counted: OnceCell<()>,
     /// Tells the steward that a shard has been forsaken.
@@ -83,7 +86,7 @@ impl<K: Key + Ord, V: Value> Shared<K, V> {
             places: OnceLock::new(),
             standings: Mutex::new(vec![Standing::default(); usize::from(shards)]),
             is_stewarded: AtomicBool::new(false),
-            queues: (0..shards).map(|_| tokio::sync::Mutex::default()).collect(),
+            queues: (0..shards).map(|_| Semaphore::new(AT_ONCE)).collect(),
             is_counted: OnceCell::new(),
             nudge: Arc::default(),
         }
@@ -157,7 +160,7 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
         let shard = self.shard(change.key());
         let queue = &shared.queues[usize::from(shard.id.number())];
         // Behind those who wait for room already: else each place that is made would be taken by whoever has just come.
-        if queue.try_lock().is_ok()
+        if queue.try_acquire().is_ok()
             && let Some(seq) = self.try_append(shared, shard, change, &record).await?
         {
             return Ok(seq);
@@ -165,7 +168,7 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
         self.0.emit(&Event::AtLimit);
         let AtLimit::Block(patience) = self.0.settings.at_limit else { return Err(full()) };
         let until = time::from_now(patience);
-        let Ok(_turn) = time::within(until, queue.lock()).await else { return Err(full()) };
+        let Ok(_turn) = time::within(until, queue.acquire()).await else { return Err(full()) };
         loop {
             if let Some(seq) = self.try_append(shared, shard, change, &record).await? {
                 return Ok(seq);
