@@ -236,3 +236,19 @@ async fn processes_that_know_other_shards_are_refused_until_it_does_not_matter()
     other.flush().await.unwrap();
     assert_eq!(world.stored(1).await, Some(12));
 }
+
+/// However many write at once: only where there is no room is anybody refused.
+#[tokio::test]
+async fn many_who_write_at_once_are_not_taken_for_too_many() {
+    let Some(world) = World::start_or_skip("many_who_write_at_once_are_not_taken_for_too_many").await else {
+        return;
+    };
+    let behind = world.settings().flush_every(HOUR).at_limit(AtLimit::Reject).store().unwrap();
+    let writing = (0..300_u64).map(|key| {
+        let behind = behind.clone();
+        tokio::spawn(async move { behind.save(&key, &key).await.map(drop) })
+    });
+    for written in futures_util::future::join_all(writing).await {
+        written.unwrap().unwrap();
+    }
+}

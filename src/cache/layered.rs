@@ -243,8 +243,10 @@ impl<K: Key, V: Value> LayeredCache<K, V> {
     /// Merges `operand` into what the store has for `key`, as the [`Merge`](crate::store::Merge) says that write-behind was
     /// built with; answers with what that comes to, [`output`](Written::output). Goes on when the future is dropped.
     ///
-    /// It is exact, across processes and crashes: each is logged as it is and made in the store once. So is the answer, unless
-    /// the store has the merge, and others that came after it, before the value can be read: then they are in it as well.
+    /// What the store comes to is exact, across processes and crashes, as far as the journal loses nothing: each merge is logged
+    /// as it is and made in the store once. The answer is what this one and all before it come to. Over a journal that
+    /// processes share it may have some in it that came after it, and two merges may be answered the same, if the store has
+    /// this one before its value is read.
     ///
     /// Merges of one key do not wait for each other; other writes of it wait for them, and they for those.
     ///

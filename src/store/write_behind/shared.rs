@@ -159,10 +159,10 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
         let record = shared.stream.encode(change).map_err(refused)?;
         let shard = self.shard(change.key());
         let queue = &shared.queues[usize::from(shard.id.number())];
-        // Behind those who wait for room already: else each place that is made would be taken by whoever has just come.
-        if queue.try_acquire().is_ok()
-            && let Some(seq) = self.try_append(shared, shard, change, &record).await?
-        {
+        // Behind those who wait for room already: else each place that is made would be taken by whoever has just come. Who
+        // finds nobody waiting takes no turn: turns are for those who found no room.
+        let nobody_waits = queue.try_acquire().is_ok();
+        if nobody_waits && let Some(seq) = self.try_append(shared, shard, change, &record).await? {
             return Ok(seq);
         }
         self.0.emit(&Event::AtLimit);
