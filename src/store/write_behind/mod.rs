@@ -17,6 +17,7 @@
 //! | `destination` | what is promised of that: at least once, once by id, exactly once |
 //! | `letters` | what the store will never take |
 //! | `shared` | writes that wait where many processes write to |
+//! | `last_writes` | what can be awaited of them |
 //! | `steward` | which of these processes brings which to the store |
 
 #![allow(clippy::exhaustive_enums, clippy::exhaustive_structs, reason = "not part of the public interface")]
@@ -30,6 +31,7 @@ mod destination;
 mod driver;
 #[doc(hidden)]
 pub mod flusher;
+mod last_writes;
 mod letters;
 #[doc(hidden)]
 pub mod pending;

@@ -1,7 +1,6 @@
 //! Writes that wait in a stream which many processes write to: how they come to wait, what readers see, and when they have
 //! left it. Who owns which shard of it is in `steward`.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
@@ -16,6 +15,7 @@ use tokio::time::Instant;
 use super::accepting::{ended, full};
 use super::counting::{Numbered, unmerged};
 use super::driver::{Next, store_is_behind};
+use super::last_writes::LastWrites;
 use super::letters::refused;
 use super::settings::{AtLimit, Settings};
 use super::shard::{Ownership, Place, Shard, closed, dead};
@@ -46,8 +46,7 @@ pub(super) struct Shared<K, V> {
     /// What this process is known by.
     pub(super) process: u64,
     limits: Limits,
-    /// The last write of each key that somebody is about to ask the ticket of, and how many are.
-    written: Mutex<HashMap<K, LastWrite>>,
+    written: Mutex<LastWrites<K>>,
     /// Whether anybody asks.
     gives_tickets: AtomicBool,
     places: OnceLock<Box<[Arc<dyn Place>]>>,
@@ -60,13 +59,6 @@ pub(super) struct Shared<K, V> {
     is_counted: OnceCell<()>,
     /// Tells the steward that a shard has been forsaken.
     pub(super) nudge: Arc<Notify>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct LastWrite {
-    shard: u16,
-    seq: Seq,
-    askers: usize,
 }
 
 impl<K: Key + Ord, V: Value> Shared<K, V> {
@@ -108,12 +100,7 @@ impl<K: Key + Ord, V: Value> Shared<K, V> {
         let places = self.places.get()?;
         let mut written = self.written.lock();
         let spots = keys.iter().filter_map(|key| {
-            let last = written.get_mut(key)?;
-            let LastWrite { shard, seq, .. } = *last;
-            last.askers -= 1;
-            if last.askers == 0 {
-                written.remove(key);
-            }
+            let (shard, seq) = written.take(key)?;
             Some((Arc::clone(places.get(usize::from(shard))?), seq))
         });
         Ticket::of(spots.collect())
@@ -121,10 +108,7 @@ impl<K: Key + Ord, V: Value> Shared<K, V> {
 
     fn note_written(&self, key: &K, shard: u16, seq: Seq) {
         if self.gives_tickets.load(Ordering::Acquire) {
-            let mut written = self.written.lock();
-            let last = written.entry(key.clone()).or_insert(LastWrite { shard, seq, askers: 0 });
-            last.seq = last.seq.max(seq);
-            last.askers += 1;
+            self.written.lock().note(key.clone(), shard, seq, Instant::now());
         }
     }
 
