@@ -13,7 +13,7 @@ use shuttle::thread;
 use tokio::time::Instant;
 
 use super::flights::{Arrival, Boarding, Flights, Leader, Manner};
-use super::key_locks::KeyLocks;
+use super::key_locks::{KeyLocks, Right};
 use crate::entry::Entry;
 use crate::error::Result;
 use crate::levels::Found;
@@ -279,7 +279,7 @@ fn writers_take_turns() {
             let writer = |keys: [usize; 2]| {
                 let (locks, writing) = (Arc::clone(&locks), Arc::clone(&writing));
                 Box::new(move || {
-                    let held = block_on(locks.lock(&locks.ids(&keys)));
+                    let held = block_on(locks.lock(&locks.ids(&keys), Right::Sole));
                     keys.iter().for_each(|key| assert_eq!(writing[*key].fetch_add(1, Ordering::SeqCst), 0));
                     keys.iter().for_each(|key| _ = writing[*key].fetch_sub(1, Ordering::SeqCst));
                     drop(held);
