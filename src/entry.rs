@@ -1,6 +1,7 @@
 //! One key's cached answer with its times.
 
 use crate::bounds::Value;
+use crate::coherence::Mark;
 use crate::time::Timestamp;
 
 /// One key's cached answer: a value, or the knowledge that the store has none, with the times that bound its use.
@@ -10,6 +11,7 @@ pub struct Entry<V> {
     as_of: Timestamp,
     fresh_until: Timestamp,
     expires_at: Timestamp,
+    mark: Mark,
 }
 
 impl<V: Value> Entry<V> {
@@ -21,7 +23,7 @@ impl<V: Value> Entry<V> {
         fresh_until: Timestamp,
         expires_at: Timestamp,
     ) -> Self {
-        Self { value, as_of, fresh_until, expires_at }
+        Self { value, as_of, fresh_until, expires_at, mark: Mark::NONE }
     }
 
     /// The value, or `None` for a remembered absence.
@@ -65,6 +67,30 @@ impl<V: Value> Entry<V> {
     #[must_use]
     pub(crate) fn until(self, moment: Timestamp) -> Self {
         Self { expires_at: self.expires_at.min(moment), ..self }
+    }
+
+    /// What it is known by to messages of a shared tier; none until one gives it.
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn mark(&self) -> Mark {
+        self.mark
+    }
+
+    /// The same entry with this mark, taken before the shared tier was asked.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn marked(self, mark: Mark) -> Self {
+        Self { mark, ..self }
+    }
+
+    pub(crate) const fn set_mark(&mut self, mark: Mark) {
+        self.mark = mark;
+    }
+
+    /// The same entry, of which nobody knows whether it is still what the shared tier has: stale from `moment` on.
+    #[must_use]
+    pub(crate) fn suspect(self, moment: Timestamp) -> Self {
+        Self { fresh_until: self.fresh_until.min(moment), ..self }
     }
 
     /// What may be done with it at `now`.

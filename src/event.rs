@@ -107,6 +107,38 @@ pub enum Event<'a> {
         /// The tier's name.
         tier: &'static str,
     },
+    /// How copies of this process are kept in step with those of a tier: `tracked`, `bus` or `validated`, as it turned out.
+    Coherent {
+        /// The shared tier's name.
+        tier: &'static str,
+        /// How.
+        how: &'static str,
+    },
+    /// Messages of a tier may be missing: copies of this process are not served without asking it, until that is over.
+    InStepNoMore {
+        /// The shared tier's name.
+        tier: &'static str,
+    },
+    /// Copies of this process, a whole bucket of them, count no more, since nobody knows which of them others have dropped.
+    LocalFlush {
+        /// The shared tier's name.
+        tier: &'static str,
+    },
+    /// A message of a tier is missing, or more than one.
+    MessageMissed {
+        /// The shared tier's name.
+        tier: &'static str,
+    },
+    /// A read that waited for a load of another process heard of its end.
+    Woken {
+        /// The tier's name.
+        tier: &'static str,
+    },
+    /// A copy of this process was in doubt, and the tier still has it.
+    Revalidated {
+        /// The shared tier's name.
+        tier: &'static str,
+    },
     /// Copies could not be dropped; it is tried again until it is done, and until then they are not read.
     Owed {
         /// Of how many keys.
@@ -231,6 +263,16 @@ pub struct Stats {
     pub tier_outages: u64,
     /// Times that a tier was found restarted or replaced.
     pub tier_restarts: u64,
+    /// Times that copies of this process were in doubt, since messages of the shared tier may have been missing.
+    pub local_doubts: u64,
+    /// Times that a bucket of copies of this process was given up.
+    pub local_flushes: u64,
+    /// Times that messages of the shared tier were found missing.
+    pub messages_missed: u64,
+    /// Reads that waited for a load of another process and heard of its end.
+    pub woken: u64,
+    /// Copies of this process that were in doubt, and that the shared tier still had.
+    pub revalidated: u64,
     /// Keys whose copies could not be dropped at once.
     pub owed: u64,
     /// Those of them whose copies have been dropped since.
@@ -338,6 +380,11 @@ enum Counter {
     OverQuota,
     TierOutages,
     TierRestarts,
+    LocalDoubts,
+    LocalFlushes,
+    MessagesMissed,
+    Woken,
+    Revalidated,
     Owed,
     Paid,
     Flushed,
@@ -401,7 +448,12 @@ impl Counters {
             Event::OverQuota => self.add(Counter::OverQuota, 1),
             Event::TierAway { .. } => self.add(Counter::TierOutages, 1),
             Event::Restarted { .. } => self.add(Counter::TierRestarts, 1),
-            Event::TierBack { .. } => {}
+            Event::TierBack { .. } | Event::Coherent { .. } => {}
+            Event::InStepNoMore { .. } => self.add(Counter::LocalDoubts, 1),
+            Event::LocalFlush { .. } => self.add(Counter::LocalFlushes, 1),
+            Event::MessageMissed { .. } => self.add(Counter::MessagesMissed, 1),
+            Event::Woken { .. } => self.add(Counter::Woken, 1),
+            Event::Revalidated { .. } => self.add(Counter::Revalidated, 1),
             Event::Owed { keys } => self.add(Counter::Owed, *keys as u64),
             Event::Paid { keys } => self.add(Counter::Paid, *keys as u64),
             Event::Flushed { writes, replaced } => {
@@ -460,6 +512,11 @@ impl Counters {
             over_quota: sum(Counter::OverQuota),
             tier_outages: sum(Counter::TierOutages),
             tier_restarts: sum(Counter::TierRestarts),
+            local_doubts: sum(Counter::LocalDoubts),
+            local_flushes: sum(Counter::LocalFlushes),
+            messages_missed: sum(Counter::MessagesMissed),
+            woken: sum(Counter::Woken),
+            revalidated: sum(Counter::Revalidated),
             owed: sum(Counter::Owed),
             paid: sum(Counter::Paid),
             flushed: sum(Counter::Flushed),

@@ -80,6 +80,8 @@ mod cache;
 mod change;
 #[cfg(any(feature = "redis", feature = "local-log"))]
 pub mod codec;
+#[doc(hidden)]
+pub mod coherence;
 mod consistency;
 mod engine;
 pub mod entry;
@@ -106,6 +108,7 @@ pub use cache::{
     FunctionCall, LayeredCache, Reply, Wrapped, cache, cache_aside, read_through, read_through_entries,
     write_around, write_through,
 };
+pub use coherence::Coherence;
 pub use consistency::Consistency;
 pub use engine::{
     Copies, Engine, Leftovers, Local, Reached, ReadOptions, Served, Turn, WriteOptions, Written,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::LayeredCache;
 use super::behind::{Behind, MakeBehind};
 use crate::bounds::{Key, Value};
+use crate::coherence::{Coherence, Trust};
 use crate::consistency::Consistency;
 use crate::engine::{Engine, Setup};
 use crate::error::{Error, ErrorKind, Operation, Result};
@@ -88,7 +89,7 @@ pub struct Builder<K, V> {
     absent_ttl: Option<Duration>,
     jitter: f64,
     consistency: Consistency,
-    local_ttl: Duration,
+    coherence: Coherence,
     quota: Option<Quota<K>>,
     sole_writer: bool,
     load_deadline: Duration,
@@ -112,6 +113,9 @@ type LaidTier<K, V> =
 struct Ground<K> {
     context: Arc<Context>,
     owed: Arc<Owed<K>>,
+    coherence: Coherence,
+    /// Whether there is a tier of this process.
+    has_local: bool,
 }
 
 impl<K: Key, V: Value> Builder<K, V> {
@@ -134,7 +138,7 @@ impl<K: Key, V: Value> Builder<K, V> {
             absent_ttl: None,
             jitter: JITTER,
             consistency: Consistency::default(),
-            local_ttl: LOCAL_TTL,
+            coherence: Coherence::TtlOnly(LOCAL_TTL),
             quota: None,
             sole_writer: false,
             load_deadline: LOAD_DEADLINE,
@@ -180,8 +184,9 @@ impl<K: Key, V: Value> Builder<K, V> {
         self.top.get_or_insert(tier.name());
         self.tier_names.push((tier.name(), tier.is_shared()));
         self.tiers.push(Box::new(|below, ground| {
-            let Context { clock, events, consistency, .. } = &*ground.context;
-            tier.attach(&Host::new(Arc::clone(clock), events, *consistency))?;
+            let Context { clock, events, consistency, trust, .. } = &*ground.context;
+            let host = Host::new(Arc::clone(clock), events, *consistency);
+            tier.attach(&host.agreeing(ground.coherence, trust.as_ref(), ground.has_local))?;
             let (context, owed) = (Arc::clone(&ground.context), Arc::clone(&ground.owed));
             Ok(Box::new(Level::new(tier, below, context, owed)))
         }));
@@ -230,7 +235,16 @@ impl<K: Key, V: Value> Builder<K, V> {
     /// does not answer. Never longer than the copy's own life. Without a shared tier it means nothing. Default: 1
     /// second.
     pub fn local_ttl(self, ttl: Duration) -> Self {
-        Self { local_ttl: ttl, ..self }
+        self.coherence(Coherence::TtlOnly(ttl))
+    }
+
+    /// How tiers of this process learn what other processes drop from the shared tier below them, and how far behind it
+    /// they are at the most. While that is not certain they ask it, or, within
+    /// [`stale_while_revalidate`](Self::stale_while_revalidate) and if it does not answer, serve copies as stale ones. What
+    /// no message reaches, since the shared tier did not keep it, is served for the bound. Without a shared tier it means nothing.
+    /// Default: [`Coherence::TtlOnly`] of 1 second.
+    pub fn coherence(self, coherence: Coherence) -> Self {
+        Self { coherence, ..self }
     }
 
     /// How many copies one tenant has at the most. What is above goes to its readers only, and counts as
@@ -339,12 +353,18 @@ impl<K: Key, V: Value> Builder<K, V> {
             batch: self.max_batch,
             consistency: self.consistency,
             shared,
-            local_ttl: self.local_ttl,
+            local_ttl: self.coherence.bound(),
+            trust: (shared && self.coherence.marks()).then(|| Arc::new(Trust::default())),
             events: Arc::new(Events::new(Arc::clone(&name), self.observer)),
         });
         let bottom: Box<dyn Levels<K, V>> =
             Box::new(Bottom { context: Arc::clone(&context), quota: self.quota });
-        let ground = Ground { context: Arc::clone(&context), owed: Arc::new(Owed::new()) };
+        let ground = Ground {
+            context: Arc::clone(&context),
+            owed: Arc::new(Owed::new()),
+            coherence: self.coherence,
+            has_local: self.tier_names.iter().any(|(_, shared)| !shared),
+        };
         let levels = self.tiers.into_iter().rev().try_fold(bottom, |below, lay| lay(below, &ground));
         let levels = levels.map_err(|error| error.at(&name, Operation::Build))?;
         let engine = Engine::new(Setup {

@@ -142,7 +142,7 @@ impl<K: Key, V: Value> Engine<K, V> {
         let Setup { context, top, .. } = &self.0.setup;
         let Some(entry) = copy else { return Local::Unknown };
         let now = context.clock.recent();
-        if now < entry.expires_at() && serves(&entry, now) {
+        if now < entry.expires_at() && context.counts(&entry, now) && serves(&entry, now) {
             context.events.hit(top);
             entry.into_value().map_or(Local::Absent, Local::Value)
         } else {

@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 
 use super::{Answers, Context, Found, Levels, Question, Quota, Search};
 use crate::bounds::{Key, Value};
+use crate::coherence::Mark;
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result, StoreError};
 use crate::event::Event;
@@ -135,6 +136,14 @@ impl<K: Key, V: Value> Levels<K, V> for Bottom<K> {
 
     async fn copies(&self, keys: &[K], _skipped: Option<&'static str>) -> Vec<Option<Found<V>>> {
         keys.iter().map(|_| None).collect()
+    }
+
+    fn mark(&self, _key: &K) -> Mark {
+        Mark::NONE
+    }
+
+    async fn revalidate(&self, copies: &[(K, Mark)]) -> Result<Vec<Option<Mark>>> {
+        Ok(vec![None; copies.len()])
     }
 
     fn has_copies(&self) -> bool {

@@ -21,6 +21,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use crate::bounds::{Key, Value};
+use crate::coherence::{Mark, Trust};
 use crate::consistency::Consistency;
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result, StoreError};
@@ -119,6 +120,12 @@ pub(crate) trait Levels<K: Key, V: Value>: Send + Sync + 'static {
     /// [`copies`](Self::copies) for one key: the way of every hit in a shared tier, with nothing allocated for a batch.
     async fn copy(&self, key: &K, skipped: Option<&'static str>) -> Option<Found<V>>;
 
+    /// What the shared tier, from here down, marks copies of `key` with from now on.
+    fn mark(&self, key: &K) -> Mark;
+
+    /// Whether the shared tier, from here down, still has these copies: a new mark for each of which it does.
+    async fn revalidate(&self, copies: &[(K, Mark)]) -> Result<Vec<Option<Mark>>>;
+
     /// Whether there is a tier from here down.
     fn has_copies(&self) -> bool;
 
@@ -164,11 +171,21 @@ pub(crate) struct Context {
     pub(crate) consistency: Consistency,
     /// Whether one of the tiers is shared with other processes.
     pub(crate) shared: bool,
-    /// For how long a tier of this process serves a copy without asking the shared one.
+    /// For how long a tier of this process serves a copy without asking the shared one, if no message can take it back.
     pub(crate) local_ttl: Duration,
+    /// What is believed of copies that messages can take back.
+    pub(crate) trust: Option<Arc<Trust>>,
 }
 
 impl Context {
+    /// Whether a copy of this process may be served without asking the shared tier. One that no message reaches has been
+    /// given a short life instead.
+    #[inline]
+    pub(crate) fn counts<V: Value>(&self, copy: &Entry<V>, now: Timestamp) -> bool {
+        let mark = copy.mark();
+        !mark.is_some() || self.trust.as_ref().is_none_or(|trust| trust.holds(mark, now))
+    }
+
     /// Whom an answer will be new enough for that is asked for now. Where no tier is shared, all writes go through this
     /// process, which ends the searches that they overtake.
     pub(crate) fn covered(&self, place: &Place) -> Seat {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{Acquired, Filled, Hold, Host, Lease, Lookup, Purpose, Scope, Tier};
 use crate::bounds::{Key, Value};
+use crate::coherence::Mark;
 use crate::entry::Entry;
 use crate::error::Result;
 
@@ -20,6 +21,17 @@ impl<K: Key, V: Value, T: Tier<K, V>> Tier<K, V> for Arc<T> {
 
     fn attach(&self, host: &Host) -> Result<()> {
         (**self).attach(host)
+    }
+
+    fn mark(&self, key: &K) -> Mark {
+        (**self).mark(key)
+    }
+
+    fn revalidate_many(
+        &self,
+        copies: &[(K, Mark)],
+    ) -> impl Future<Output = Result<Vec<Option<Mark>>>> + Send {
+        (**self).revalidate_many(copies)
     }
 
     fn lease(&self) -> Option<Duration> {

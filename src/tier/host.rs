@@ -3,6 +3,7 @@
 use std::fmt;
 use std::sync::{Arc, Weak};
 
+use crate::coherence::{Coherence, Trust};
 use crate::consistency::Consistency;
 use crate::event::{Event, Events};
 use crate::time::Clock;
@@ -13,11 +14,39 @@ pub struct Host {
     clock: Arc<dyn Clock>,
     events: Weak<Events>,
     consistency: Consistency,
+    agreement: Option<Agreement>,
+}
+
+/// How the cache learns what other processes drop, and what it believes of its copies.
+#[doc(hidden)]
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Agreement {
+    /// How.
+    pub coherence: Coherence,
+    /// What it believes.
+    pub trust: Arc<Trust>,
+    /// Whether there are copies of its own, in tiers of this process.
+    pub has_copies: bool,
 }
 
 impl Host {
     pub(crate) fn new(clock: Arc<dyn Clock>, events: &Arc<Events>, consistency: Consistency) -> Self {
-        Self { clock, events: Arc::downgrade(events), consistency }
+        Self { clock, events: Arc::downgrade(events), consistency, agreement: None }
+    }
+
+    /// The same, for a cache whose copies are kept in step by its shared tier.
+    pub(crate) fn agreeing(self, coherence: Coherence, trust: Option<&Arc<Trust>>, has_copies: bool) -> Self {
+        let agreement = trust.map(|trust| Agreement { coherence, trust: Arc::clone(trust), has_copies });
+        Self { agreement, ..self }
+    }
+
+    /// How the cache's copies are to be kept in step with those of a shared tier, if the shared tier is to do anything
+    /// for it.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn agreement(&self) -> Option<&Agreement> {
+        self.agreement.as_ref()
     }
 
     /// What the cache promises.

@@ -38,10 +38,13 @@ mod token;
 use std::time::Duration;
 
 use crate::bounds::{Key, Value};
+use crate::coherence::Mark;
 use crate::entry::Entry;
 use crate::error::Result;
 
 pub use fenced::{Fenced, LocalMap, Stored};
+#[doc(hidden)]
+pub use host::Agreement;
 pub use host::Host;
 pub use lookup::Lookup;
 #[cfg(feature = "memory")]
@@ -153,6 +156,22 @@ pub trait Tier<K: Key, V: Value>: Send + Sync + 'static {
     /// The tier cannot serve this cache, of kind [`Settings`](crate::ErrorKind::Settings): the cache does not build.
     fn attach(&self, _host: &Host) -> Result<()> {
         Ok(())
+    }
+
+    /// What a shared tier marks copies of `key` with from now on, so that tiers of this process hear when they count no
+    /// more. Asked for before the key is. [`Mark::NONE`]: it cannot tell.
+    #[doc(hidden)]
+    fn mark(&self, _key: &K) -> Mark {
+        Mark::NONE
+    }
+
+    /// Whether a shared tier still has the copies that tiers of this process have: a new mark for each of which it does.
+    #[doc(hidden)]
+    fn revalidate_many(
+        &self,
+        copies: &[(K, Mark)],
+    ) -> impl Future<Output = Result<Vec<Option<Mark>>>> + Send {
+        std::future::ready(Ok(vec![None; copies.len()]))
     }
 
     /// How long a lease lives unless it is [renewed](Self::renew). `None`: as long as nothing destroys it.

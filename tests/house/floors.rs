@@ -10,6 +10,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("error", 0),
     ("sync", 0),
     ("time", 0),
+    ("coherence", 1),
     ("entry", 1),
     ("lifetime", 1),
     ("event", 1),
@@ -35,6 +36,7 @@ pub(crate) type Neighbour = (&'static str, &'static str, &'static str);
 
 /// The exceptions to the floors. Few is best.
 pub(crate) const NEIGHBOURS: &[Neighbour] = &[
+    ("entry", "coherence", "an entry carries the mark by which others can take it back"),
     ("lifetime", "entry", "a lifetime dates the entries it is asked about"),
     ("stream", "change", "what is in a stream is numbered as pending writes are"),
     ("tier", "codec", "a tier outside this process keeps keys and values as bytes"),

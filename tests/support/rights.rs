@@ -9,8 +9,12 @@ pub const PASSWORD: &str = "pantry";
 /// What the library needs of a server, as docs/redis.md says.
 pub const RIGHTS: &[&str] =
     &["+get", "+mget", "+set", "+del", "+scan", "+time", "+ping", "+info", "+eval", "+evalsha"];
+/// What it needs besides where processes keep their copies in step.
+pub const RIGHTS_IN_STEP: &[&str] =
+    &["+getrange", "+client|tracking", "+subscribe", "+incr", "+publish", "&larder:1:*"];
 /// What it needs of a cluster besides.
-pub const RIGHTS_IN_A_CLUSTER: &[&str] = &["+cluster|slots", "+cluster|info", "+asking"];
+pub const RIGHTS_IN_A_CLUSTER: &[&str] =
+    &["+cluster|slots", "+cluster|info", "+asking", "+ssubscribe", "+spublish"];
 
 /// Says `resp3` to have all tests speak that.
 const PROTOCOL: &str = "LARDER_TEST_PROTOCOL";
@@ -24,7 +28,7 @@ pub fn on_the_command_line(keys: &str, is_in_a_cluster: bool) -> Vec<String> {
 pub fn user(keys: &str, is_in_a_cluster: bool) -> Vec<String> {
     let more = if is_in_a_cluster { RIGHTS_IN_A_CLUSTER } else { &[] };
     let password = format!(">{PASSWORD}");
-    let words = [&[USER, "on", &password, keys], RIGHTS, more].concat();
+    let words = [&[USER, "on", &password, keys], RIGHTS, RIGHTS_IN_STEP, more].concat();
     words.into_iter().map(str::to_owned).collect()
 }
 

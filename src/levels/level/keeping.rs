@@ -64,10 +64,11 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
     ) {
         match (found, errand.right, outcome) {
             // Nobody had written until it was stored: it is new enough for all who had boarded by then.
-            (Ok(found), Right::Lease(_), Some((Filled::Stored, covers))) => {
-                found.covers = if self.tier.is_shared() { covers } else { found.covers };
+            (Ok(found), Right::Lease(lease), Some((Filled::Stored, covers))) if self.tier.is_shared() => {
+                found.covers = covers;
+                found.entry.set_mark(errand.mark.of_copy(lease.number()));
             }
-            (Ok(_), Right::Lease(_), Some((Filled::Unfit, _))) => {}
+            (Ok(_), Right::Lease(_), Some((Filled::Stored | Filled::Unfit, _))) => {}
             (Ok(found), Right::Lease(_), Some((Filled::Refused, _))) => {
                 found.keep = false;
                 self.context.events.emit(&Event::FillRefused { tier: self.tier.name() });

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::{Errand, Level, Right, Slots};
 use crate::bounds::{Key, Value};
+use crate::coherence::Mark;
 use crate::entry::Entry;
 use crate::error::Result;
 use crate::event::Event;
@@ -51,12 +52,13 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
         let keys: Vec<K> = questions.iter().map(|(_, question)| question.key.clone()).collect();
         let covered: Vec<Seat> =
             questions.iter().map(|(_, question)| self.context.covered(&question.place)).collect();
+        let marks: Vec<Mark> = keys.iter().map(|key| self.tier.mark(key)).collect();
         let acquired = self.heard(self.tier.acquire_many(&keys, purpose(search)).await);
         let mut acquired = acquired.unwrap_or_default().into_iter();
-        for ((at, question), covers) in questions.into_iter().zip(covered) {
+        for (((at, question), covers), mark) in questions.into_iter().zip(covered).zip(marks) {
             match self.next(acquired.next(), covers) {
                 Next::Answered(found) => answers[at] = Some(Ok(found)),
-                Next::Ask(right, stale) => taken.own.push(self.errand(at, question, right, stale)),
+                Next::Ask(right, stale) => taken.own.push(self.errand(at, question, right, stale, mark)),
                 Next::Wait(left) => taken.others.push((at, question, left)),
             }
         }
@@ -108,12 +110,13 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
     ) -> (usize, Result<Found<V>>) {
         self.context.events.emit(&Event::Waited { tier: self.tier.name() });
         let ends = time::from_now(self.tier.lease().unwrap_or(left));
-        let (right, stale) = match self.asked_again(&question, search, ends).await {
+        let (next, mark) = self.asked_again(&question, search, ends).await;
+        let (right, stale) = match next {
             Next::Answered(found) => return (at, Ok(found)),
             Next::Ask(right, stale) => (right, stale),
             Next::Wait(_) => (Right::None, None),
         };
-        let answers = self.run(vec![self.errand(at, question, right, stale)], search).await;
+        let answers = self.run(vec![self.errand(at, question, right, stale, mark)], search).await;
         answers.into_iter().next().unwrap_or_else(|| (at, Err(unanswered())))
     }
 
@@ -122,25 +125,25 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
         question: &Question<K, V>,
         search: &Search<'_, K, V>,
         ends: Instant,
-    ) -> Next<V> {
+    ) -> (Next<V>, Mark) {
         let mut pause = PAUSES.0;
         loop {
             let moment = (Instant::now() + pause.mul_f64(0.5 + fastrand::f64())).min(ends);
-            let Ok(timer) = time::timer(moment) else { return Next::Ask(Right::None, None) };
+            let Ok(timer) = time::timer(moment) else { return (Next::Ask(Right::None, None), Mark::NONE) };
             timer.await;
             pause = (pause * 2).min(PAUSES.1);
-            let covers = self.context.covered(&question.place);
+            let (covers, mark) = (self.context.covered(&question.place), self.tier.mark(&question.key));
             // Somebody's renewal is not seen by asking for a lease to renew.
             if search.unless_newer.is_some()
                 && let Ok(copies) = self.peek(slice::from_ref(&question.key)).await
                 && let Some(entry) = copies.into_iter().flatten().find(|entry| self.will_do(entry, search))
             {
-                return Next::Answered(self.found(entry, covers));
+                return (Next::Answered(self.found(entry, covers)), mark);
             }
             let acquired = self.heard(self.tier.acquire(&question.key, purpose(search)).await).ok();
             match self.next(acquired, covers) {
                 Next::Wait(_) if Instant::now() < ends => {}
-                next => return next,
+                next => return (next, mark),
             }
         }
     }

@@ -1,5 +1,6 @@
 //! One tier above whatever lies below it.
 
+mod checking;
 mod keeping;
 mod leases;
 mod lifting;
@@ -17,6 +18,7 @@ use futures_util::future::{join, join_all};
 use self::leases::{Taken, Unused};
 use super::{Context, Found, Levels, Owed, Place, Question, Search, Seat, unanswered};
 use crate::bounds::{Key, Value};
+use crate::coherence::Mark;
 use crate::entry::{Entry, Freshness};
 use crate::error::Result;
 use crate::event::Event;
@@ -42,6 +44,8 @@ struct Errand<K> {
     right: Right,
     /// Whether there is an old copy, here or above.
     has_copy: bool,
+    /// What the copy is marked with that the answer becomes here.
+    mark: Mark,
 }
 
 /// What this tier says to somebody who wants to fill a key.
@@ -89,7 +93,10 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
         let (mut open, mut past) = (Vec::new(), Vec::new());
         let (asked, owed): (Vec<_>, Vec<_>) =
             questions.into_iter().enumerate().partition(|(_, question)| !self.owes(&question.key));
-        past.extend(owed.into_iter().map(|(at, question)| self.errand(at, question, Right::Unknown, None)));
+        past.extend(
+            owed.into_iter()
+                .map(|(at, question)| self.errand(at, question, Right::Unknown, None, Mark::NONE)),
+        );
         if search.looked && self.tier.is_shared() {
             return (asked, past);
         }
@@ -102,7 +109,9 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
         };
         let Ok(copies) = copies else {
             past.extend(
-                asked.into_iter().map(|(at, question)| self.errand(at, question, Right::Unknown, None)),
+                asked
+                    .into_iter()
+                    .map(|(at, question)| self.errand(at, question, Right::Unknown, None, Mark::NONE)),
             );
             return (open, past);
         };
@@ -124,7 +133,8 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
             (true, Some(moment)) => entry.as_of() > moment,
             (true, None) => false,
         };
-        is_new && entry.is_fresh(self.context.clock.now())
+        let now = self.context.clock.now();
+        is_new && entry.is_fresh(now) && self.context.counts(entry, now)
     }
 
     fn errand(
@@ -133,10 +143,11 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
         question: Question<K, V>,
         right: Right,
         stale: Option<Entry<V>>,
+        mark: Mark,
     ) -> (Errand<K>, Question<K, V>) {
         let question = Question { previous: stale.or(question.previous), ..question };
         let (key, place) = (question.key.clone(), Arc::clone(&question.place));
-        (Errand { at, key, place, right, has_copy: question.previous.is_some() }, question)
+        (Errand { at, key, place, right, has_copy: question.previous.is_some(), mark }, question)
     }
 
     /// Asks below, and keeps what comes from there.
@@ -156,9 +167,10 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
         errands.into_iter().map(|errand| errand.at).zip(found).collect()
     }
 
-    /// An entry as this tier may keep it: above a shared tier only for a while, since other processes write too.
+    /// An entry as this tier may keep it: above a shared tier only for a while, since other processes write too, unless
+    /// their word reaches it.
     fn own_term<'a>(&self, entry: &'a Entry<V>) -> Cow<'a, Entry<V>> {
-        match self.context.shared && !self.tier.is_shared() {
+        match self.context.shared && !self.tier.is_shared() && !entry.mark().is_some() {
             true => Cow::Owned(entry.clone().until(self.now().after(self.context.local_ttl))),
             false => Cow::Borrowed(entry),
         }
@@ -224,8 +236,16 @@ impl<K: Key, V: Value, T: Tier<K, V>> Levels<K, V> for Level<T, K, V> {
             false => self.heard(self.tier.get(key).await).ok().flatten(),
             true => None,
         };
+        let had = here.is_some();
+        let here = match here {
+            Some(copy) if self.is_in_doubt(&copy) => self.checked(key, copy).await,
+            here => here,
+        };
         let now = self.context.clock.recent();
         let here = self.servable(here, now);
+        if had && here.is_none() {
+            self.make_way(slice::from_ref(key));
+        }
         if is_fresh(here.as_ref(), now) || !self.below.has_copies() {
             return here;
         }
@@ -241,8 +261,13 @@ impl<K: Key, V: Value, T: Tier<K, V>> Levels<K, V> for Level<T, K, V> {
         let owed: Vec<bool> = keys.iter().map(|key| self.owes(key)).collect();
         let here = self.peek(keys).await.unwrap_or_else(|_| keys.iter().map(|_| None).collect());
         let now = self.context.clock.recent();
-        let here = here.into_iter().zip(owed).map(|(entry, owed)| entry.filter(|_| !owed));
-        let mut best: Vec<_> = here.map(|entry| self.servable(entry, now)).collect();
+        let here: Vec<_> = here.into_iter().zip(owed).map(|(entry, owed)| entry.filter(|_| !owed)).collect();
+        let had: Vec<bool> = here.iter().map(Option::is_some).collect();
+        let here = self.all_checked(keys, here).await;
+        let mut best: Vec<_> = here.into_iter().map(|entry| self.servable(entry, now)).collect();
+        for at in (0..keys.len()).filter(|at| had[*at] && best[*at].is_none()) {
+            self.make_way(slice::from_ref(&keys[at]));
+        }
         let wanting: Vec<usize> = (0..keys.len()).filter(|at| !is_fresh(best[*at].as_ref(), now)).collect();
         if wanting.is_empty() || !self.below.has_copies() {
             return best;
@@ -255,6 +280,17 @@ impl<K: Key, V: Value, T: Tier<K, V>> Levels<K, V> for Level<T, K, V> {
             best[at] = better(best[at].take(), below, now);
         }
         best
+    }
+
+    fn mark(&self, key: &K) -> Mark {
+        if self.tier.is_shared() { self.tier.mark(key) } else { self.below.mark(key) }
+    }
+
+    async fn revalidate(&self, copies: &[(K, Mark)]) -> Result<Vec<Option<Mark>>> {
+        match self.tier.is_shared() {
+            true => self.heard(self.tier.revalidate_many(copies).await),
+            false => self.below.revalidate(copies).await,
+        }
     }
 
     fn has_copies(&self) -> bool {
@@ -307,9 +343,11 @@ impl<K: Key, V: Value, T: Tier<K, V>> Levels<K, V> for Level<T, K, V> {
     }
 
     async fn publish(&self, key: &K, hold: Hold, entry: &Entry<V>) -> Result<bool> {
+        let mark = self.below.mark(key);
         match self.below.publish(key, hold, entry).await {
             Ok(true) => {
-                let entry = self.own_term(entry);
+                let entry = entry.clone().marked(mark);
+                let entry = self.own_term(&entry);
                 Ok(self.dropped(self.tier.publish(key, hold, &entry).await)? == Filled::Stored)
             }
             // Below, another writer came between: whose value is the store's is unknown, so nothing is kept here.

@@ -162,7 +162,7 @@ impl Cluster {
         self.watch();
     }
 
-    fn known_owner(&self, bucket: Bucket) -> Option<Arc<Lanes>> {
+    pub(super) fn known_owner(&self, bucket: Bucket) -> Option<Arc<Lanes>> {
         self.known.read().owners.get(usize::from(bucket)).cloned().flatten()
     }
 

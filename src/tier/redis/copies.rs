@@ -12,6 +12,7 @@ use super::{NAME, layout};
 use crate::bounds::Value;
 use crate::codec::Codec;
 use crate::codec::buffer::Buffer;
+use crate::coherence::Mark;
 use crate::entry::Entry;
 use crate::error::BoxError;
 use crate::event::Event;
@@ -58,12 +59,13 @@ impl<V, C> Copies<V, C> {
 }
 
 impl<V: Value, C: Codec<V>> Copies<V, C> {
-    /// The copy that an answer holds; what to tell if it is none of ours, or may not be used.
+    /// The copy that an answer holds, with the mark of before the question; what to tell if it is none of ours, or may not be used.
     pub(super) fn open(
         &self,
         moment: &Moment,
         name: &Name,
         answer: Answer,
+        mark: Mark,
     ) -> Result<Option<Entry<V>>, Event<'static>> {
         let mut bytes = match answer {
             Answer::Nil => return Ok(None),
@@ -82,7 +84,8 @@ impl<V: Value, C: Codec<V>> Copies<V, C> {
         }
         let value = self.decode(name, &stamp, &mut bytes[begin..]).ok_or(Event::Unreadable { tier: NAME })?;
         let here = |time| moment.here(time);
-        Ok(Some(Entry::new(value, here(stamp.as_of), here(stamp.fresh_until), here(stamp.expires_at))))
+        let entry = Entry::new(value, here(stamp.as_of), here(stamp.fresh_until), here(stamp.expires_at));
+        Ok(Some(if mark.is_some() { entry.marked(mark.of_copy(stamp.id)) } else { entry }))
     }
 
     fn decode(&self, name: &Name, stamp: &Stamp, body: &mut [u8]) -> Option<Option<V>> {

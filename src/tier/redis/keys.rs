@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 
 use crate::codec::{CacheKey, KeyWriter};
+use crate::coherence::STRIPES;
 
 /// How many buckets a namespace has. Fixed for ever: it is part of every name.
 pub(super) const BUCKETS: Bucket = 64;
@@ -67,6 +68,11 @@ impl Name {
         self.redis.split_once("}:").map_or("", |(_, bare)| bare)
     }
 
+    /// Its stripe among those of its bucket.
+    pub(super) fn stripe(&self) -> u8 {
+        stripe_of(self.bare())
+    }
+
     /// The key as the envelope repeats it.
     pub(super) fn echo(&self) -> &[u8] {
         match (&self.long, self.begins) {
@@ -85,6 +91,30 @@ pub(super) fn bucket_name(bucket: Bucket) -> String {
 /// A name in a bucket that no key has: in keys a `%` is always followed by something.
 pub(super) fn name_of_nothing(namespace: &str, bucket: Bucket) -> String {
     format!("{namespace}:{{{}}}:%", bucket_name(bucket))
+}
+
+/// The stripe of a name, by what it is without namespace and bucket: known from the name alone, for pushes.
+pub(super) fn stripe_of(bare: &str) -> u8 {
+    // Other bits than those that say the bucket.
+    ((fnv_1a(bare.as_bytes()) >> 32) % STRIPES as u128) as u8
+}
+
+/// Namespace, bucket and stripe of a name in Redis, if it is one that a namespace has made.
+pub(super) fn place_of(name: &[u8]) -> Option<(&str, Bucket, u8)> {
+    let name = std::str::from_utf8(name).ok()?;
+    let (namespace, rest) = name.split_once(":{")?;
+    let (_, bare) = rest.split_once("}:")?;
+    Some((namespace, bucket_of(name.as_bytes())?, stripe_of(bare)))
+}
+
+/// The name of the number of a bucket's last message. No key has it: in keys a `%` is followed by two digits.
+pub(super) fn number_name(namespace: &str, bucket: Bucket) -> String {
+    format!("{namespace}:{{{}}}:%number", bucket_name(bucket))
+}
+
+/// The channel of a bucket's messages: version 1 of what they say. On a cluster it is where the bucket is.
+pub(super) fn channel_name(namespace: &str, bucket: Bucket) -> String {
+    format!("larder:1:{namespace}:{{{}}}", bucket_name(bucket))
 }
 
 /// The bucket of a name in Redis, if it is one that a namespace has made.

@@ -12,7 +12,7 @@ use deadpool_redis::{Manager, Pool, PoolConfig, Runtime, Timeouts};
 use futures_util::future::select_ok;
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, ConnectionInfo, FromRedisValue, Value};
+use redis::{AsyncConnectionConfig, Cmd, ConnectionInfo, FromRedisValue, ProtocolVersion, PushInfo, Value};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -36,6 +36,9 @@ const HEARTBEAT: Duration = Duration::from_secs(5);
 /// heartbeat.
 const CONFIRMED: Duration = Duration::from_millis(500);
 
+/// The lane of a link that is on none.
+const NO_LANE: usize = usize::MAX;
+
 /// All connections to one server.
 pub(super) struct Lanes {
     settings: Settings,
@@ -48,6 +51,8 @@ pub(super) struct Lanes {
     breaker: Breaker,
     probing: AtomicBool,
     server: Mutex<Option<Arc<Server>>>,
+    /// A link on which the server remembers what is read, and tells when it changes.
+    tracked: Mutex<Option<Link>>,
     audience: Arc<Audience>,
 }
 
@@ -113,6 +118,11 @@ impl Link {
         &self.server
     }
 
+    /// The connection itself, for whoever [listens](Lanes::listen) on it.
+    pub(super) fn connection(&self) -> MultiplexedConnection {
+        self.connection.clone()
+    }
+
     /// The same link, to a node that has a key only in part: it is told before every command that the other one sent us.
     pub(super) fn asking(self) -> Self {
         Self { asking: true, ..self }
@@ -142,6 +152,7 @@ impl Lanes {
             breaker: Breaker::default(),
             probing: AtomicBool::new(false),
             server: Mutex::default(),
+            tracked: Mutex::default(),
             audience,
         })
     }
@@ -386,7 +397,58 @@ impl Lanes {
         // Half of the time: when most sentinels say nothing, there must be some left for who the others name.
         let pool = self.pool(self.route.find(self.settings.connect_deadline / 2).await?).await?;
         let pooled = pool.get().await.map_err(|error| unreachable(&error))?;
-        let mut connection = deadpool_redis::Connection::take(pooled);
+        self.greeted(deadpool_redis::Connection::take(pooled), lane).await
+    }
+
+    /// A link of somebody's own, outside the lanes, which tells `hear` what the server sends unasked. It does so in the order in
+    /// which things come: what was sent before an answer is told before the answer is.
+    pub(super) async fn listen(
+        self: &Arc<Self>,
+        hear: impl Fn(PushInfo) + Send + Sync + 'static,
+    ) -> Result<Link, Fault> {
+        let patience = self.settings.connect_deadline;
+        let made = async {
+            let info = self.route.find(patience / 2).await?;
+            let credentials = self.ask_credentials().await?;
+            let info = self.checked(info, credentials.as_ref())?;
+            let settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3);
+            let client = redis::Client::open(info.set_redis_settings(settings));
+            let client = client.map_err(|error| Fault::of(&error))?;
+            let config = self.connection_config().set_push_sender(move |push| {
+                hear(push);
+                Ok::<(), redis::aio::SendError>(())
+            });
+            let made = client.get_multiplexed_async_connection_with_config(&config).await;
+            self.greeted(made.map_err(|error| Fault::of(&error))?, NO_LANE).await
+        };
+        match time::within(time::from_now(patience), made).await {
+            Ok(link) => link,
+            Err(Unanswered::Late) => Err(Fault::Late),
+            Err(Unanswered::NoTimer) => Err(Fault::NoRuntime),
+        }
+    }
+
+    /// A question on a link that [listens](Self::listen): whether the server is still in the same life, and a server for us.
+    /// When it is answered, all that the server had sent before it was asked has been told.
+    pub(super) async fn is_same(self: &Arc<Self>, link: &Link) -> Result<bool, Fault> {
+        Ok(self.life(&mut link.connection.clone()).await? == link.server.life)
+    }
+
+    /// From now on tracked reads go over this link; or over none.
+    pub(super) fn track(&self, link: Option<Link>) {
+        *self.tracked.lock() = link;
+    }
+
+    /// The link that tracked reads go over.
+    pub(super) fn tracked(&self) -> Option<Link> {
+        self.tracked.lock().clone()
+    }
+
+    async fn greeted(
+        self: &Arc<Self>,
+        mut connection: MultiplexedConnection,
+        lane: usize,
+    ) -> Result<Link, Fault> {
         // A server that is still loading its data refuses this, and is not there yet.
         let pong = redis::cmd("PING").query_async::<Value>(&mut connection).await;
         pong.map_err(|error| Fault::of(&error))?;
@@ -430,10 +492,7 @@ impl Lanes {
     /// The pool for a server and the credentials of the hour. It only makes connections: lanes are taken out of it for
     /// good.
     async fn pool(&self, info: ConnectionInfo) -> Result<Pool, Fault> {
-        let credentials = match &self.settings.credentials {
-            Some(ask) => Some(ask().await.map_err(|_| Fault::Credentials)?),
-            None => None,
-        };
+        let credentials = self.ask_credentials().await?;
         let mut current = self.pool.lock();
         if let Some((there, theirs, pool)) = &*current
             && (there.addr(), theirs) == (info.addr(), &credentials)
@@ -445,7 +504,19 @@ impl Lanes {
         Ok(pool)
     }
 
-    fn new_pool(&self, mut info: ConnectionInfo, credentials: Option<&Credentials>) -> Result<Pool, Fault> {
+    async fn ask_credentials(&self) -> Result<Option<Credentials>, Fault> {
+        match &self.settings.credentials {
+            Some(ask) => Ok(Some(ask().await.map_err(|_| Fault::Credentials)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Where to connect to and as whom, if that may be.
+    fn checked(
+        &self,
+        mut info: ConnectionInfo,
+        credentials: Option<&Credentials>,
+    ) -> Result<ConnectionInfo, Fault> {
         if let Some(credentials) = credentials {
             let settings = credentials.put_into(info.redis_settings().clone());
             info = info.set_redis_settings(settings);
@@ -460,10 +531,19 @@ impl Lanes {
         if !tls::has_provider(&info) {
             return Err(Fault::Unfit(tls::NO_PROVIDER));
         }
-        let patience = Some(self.settings.connect_deadline);
+        Ok(info)
+    }
+
+    fn connection_config(&self) -> AsyncConnectionConfig {
         // Every call has a deadline of its own.
-        let config = AsyncConnectionConfig::new().set_connection_timeout(patience).set_response_timeout(None);
-        let manager = Manager::new_with_config(info, config).map_err(|error| Fault::of(&error))?;
+        let patience = Some(self.settings.connect_deadline);
+        AsyncConnectionConfig::new().set_connection_timeout(patience).set_response_timeout(None)
+    }
+
+    fn new_pool(&self, info: ConnectionInfo, credentials: Option<&Credentials>) -> Result<Pool, Fault> {
+        let (info, patience) = (self.checked(info, credentials)?, Some(self.settings.connect_deadline));
+        let manager = Manager::new_with_config(info, self.connection_config());
+        let manager = manager.map_err(|error| Fault::of(&error))?;
         let limits = PoolConfig {
             max_size: self.lanes.len() + 2,
             timeouts: Timeouts { wait: patience, create: patience, recycle: patience },
@@ -505,7 +585,14 @@ impl Lanes {
 
     /// Empties a lane, if the link of this `number` is still on it; without one, if no link has come.
     fn vacate(&self, lane: usize, number: Option<u64>) {
-        let mut lane = self.lanes[lane].lock();
+        let Some(lane) = self.lanes.get(lane) else {
+            let mut tracked = self.tracked.lock();
+            if tracked.as_ref().map(|link| link.number) == number {
+                *tracked = None;
+            }
+            return;
+        };
+        let mut lane = lane.lock();
         let is_it = match &*lane {
             Lane::Up(link) => Some(link.number) == number,
             Lane::Dialling(_) => number.is_none(),

@@ -34,6 +34,7 @@
 
 mod audience;
 mod breaker;
+mod bus;
 mod cluster;
 mod config;
 mod copies;
@@ -64,6 +65,9 @@ use std::sync::Arc;
 use crate::error::Result;
 use nodes::Nodes;
 
+#[cfg(feature = "testing")]
+#[doc(hidden)]
+pub use bus::Flaw;
 pub use config::{Credentials, RedisBuilder};
 pub use namespace::Namespace;
 #[cfg(feature = "testing")]
@@ -115,6 +119,13 @@ impl Redis {
             self.0.call_to(server).await?.ask::<String>(&redis::cmd("PING")).await?;
         }
         Ok(())
+    }
+
+    /// Leaves out what keeps copies of several processes in step, so that tests can show what it is for.
+    #[cfg(feature = "testing")]
+    #[doc(hidden)]
+    pub fn leave_out(&self, flaw: Flaw) {
+        self.0.bus().leave_out(flaw);
     }
 
     fn over(nodes: Nodes) -> Self {

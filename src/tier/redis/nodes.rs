@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use super::audience::Audience;
+use super::bus::{Bus, Word};
 use super::cluster::Cluster;
 use super::config::Settings;
 use super::fault::Fault;
@@ -32,6 +33,7 @@ pub(super) struct Nodes {
     kind: Kind,
     turns: Semaphore,
     audience: Arc<Audience>,
+    bus: Arc<Bus>,
 }
 
 enum Kind {
@@ -56,14 +58,20 @@ impl Nodes {
     pub(super) fn one(route: Route, settings: Settings) -> Self {
         let audience = Arc::<Audience>::default();
         let lanes = Lanes::new(route, settings.clone(), Arc::clone(&audience));
-        Self { settings, kind: Kind::One(lanes), turns: Semaphore::new(TURNS), audience }
+        Self { settings, kind: Kind::One(lanes), turns: Semaphore::new(TURNS), audience, bus: Arc::default() }
     }
 
     /// A cluster, of which some nodes are known.
     pub(super) fn cluster(seeds: Vec<ConnectionInfo>, settings: Settings) -> Self {
         let audience = Arc::<Audience>::default();
         let cluster = Cluster::new(seeds, settings.clone(), Arc::clone(&audience));
-        Self { settings, kind: Kind::Many(cluster), turns: Semaphore::new(TURNS), audience }
+        Self {
+            settings,
+            kind: Kind::Many(cluster),
+            turns: Semaphore::new(TURNS),
+            audience,
+            bus: Arc::default(),
+        }
     }
 
     /// Who wants to hear when a server goes away and comes back.
@@ -172,6 +180,28 @@ impl Nodes {
         }
     }
 
+    /// Where processes tell one another what to drop.
+    pub(super) fn bus(&self) -> &Arc<Bus> {
+        &self.bus
+    }
+
+    /// What a node has, as far as it is known; the only server has everything.
+    pub(super) fn has(&self, lanes: &Arc<Lanes>, bucket: Bucket) -> bool {
+        match &self.kind {
+            Kind::One(_) => true,
+            Kind::Many(cluster) => {
+                cluster.known_owner(bucket).is_some_and(|owner| Arc::ptr_eq(&owner, lanes))
+            }
+        }
+    }
+
+    /// A node has said that it has a bucket no more.
+    pub(super) fn learn(&self, lanes: &Arc<Lanes>, bucket: Bucket, to: &Elsewhere) {
+        if let Kind::Many(cluster) = &self.kind {
+            cluster.learn(lanes.host(), Some(bucket), to);
+        }
+    }
+
     fn until(&self) -> Instant {
         time::from_now(self.settings.deadline)
     }
@@ -188,6 +218,12 @@ impl Call {
         self.link.server()
     }
 
+    /// Goes on over the link on which the server tells what changes, if there is one. Whether there is.
+    pub(super) fn track(&mut self) -> bool {
+        let tracked = self.lanes.tracked();
+        tracked.map(|link| self.link = link).is_some()
+    }
+
     /// One command.
     pub(super) async fn ask<A: FromRedisValue>(&mut self, command: &Cmd) -> Result<A, Fault> {
         self.lanes.ask(&mut self.link, command, self.until).await
@@ -201,6 +237,19 @@ impl Call {
         arguments: &[&[u8]],
     ) -> Result<A, Fault> {
         self.run_on(script, &[key], arguments).await
+    }
+
+    /// The same with the word that goes with it, if it is to be told.
+    pub(super) async fn run_and_tell<A: FromRedisValue>(
+        &self,
+        script: Script,
+        key: &[u8],
+        arguments: &[&[u8]],
+        word: Option<&Word>,
+    ) -> Result<A, Fault> {
+        let Some(word) = word else { return self.run(script, key, arguments).await };
+        let arguments: Vec<&[u8]> = arguments.iter().copied().chain(word.arguments()).collect();
+        self.run_on(script, &[key, word.number.as_bytes()], &arguments).await
     }
 
     /// One script on several keys, which are in one slot.

@@ -9,6 +9,7 @@ use super::moment::{Moment, Stamp};
 use super::namespace::Namespace;
 use crate::bounds::Value;
 use crate::codec::{CacheKey, Codec};
+use crate::coherence::Mark;
 use crate::entry::Entry;
 use crate::tier::slot::{Kept, Slot, Token};
 
@@ -41,6 +42,6 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
     #[doc(hidden)]
     pub fn copy_in<K: CacheKey>(&self, key: &K, slot: Vec<u8>) -> Option<Entry<V>> {
         let moment = Moment::of(self.now(), STAMP.as_of);
-        self.copies.open(&moment, &self.name(key), Answer::BulkString(slot)).ok().flatten()
+        self.copies.open(&moment, &self.name(key), Answer::BulkString(slot), Mark::NONE).ok().flatten()
     }
 }

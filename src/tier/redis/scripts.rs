@@ -24,7 +24,7 @@ const SLOT: &str = include_str!("scripts/slot.lua");
 const CLOCK: &str = include_str!("scripts/clock.lua");
 
 /// The scripts, a name and a body for each.
-pub(super) const BODIES: [(&str, &str); 8] = [
+pub(super) const BODIES: [(&str, &str); 9] = [
     ("acquire", include_str!("scripts/acquire.lua")),
     ("fill", include_str!("scripts/fill.lua")),
     ("renew", include_str!("scripts/renew.lua")),
@@ -33,6 +33,7 @@ pub(super) const BODIES: [(&str, &str); 8] = [
     ("hold", include_str!("scripts/hold.lua")),
     ("release", include_str!("scripts/release.lua")),
     ("publish", include_str!("scripts/publish.lua")),
+    ("tell", include_str!("scripts/tell.lua")),
 ];
 
 const SHARD: &str = include_str!("scripts/stream/shard.lua");
@@ -58,6 +59,7 @@ pub(super) enum Name {
     Hold,
     Release,
     Publish,
+    Tell,
     Append,
     Collect,
     Look,
@@ -66,6 +68,11 @@ pub(super) enum Name {
 }
 
 impl Name {
+    /// Whether it can drop a copy that others have.
+    pub(super) fn drops(self) -> bool {
+        matches!(self, Self::Invalidate | Self::Hold | Self::Release | Self::Publish | Self::Tell)
+    }
+
     pub(super) fn script(self) -> &'static Known {
         static ALL: LazyLock<Vec<Known>> = LazyLock::new(|| {
             let of_slots = BODIES.iter().map(|(_, body)| Known::new(&[CLOCK, SLOT, body]));

@@ -13,6 +13,7 @@ use super::again::until_done;
 use crate::bounds::Value;
 use crate::codec::{CacheKey, Codec};
 use crate::tier::redis::Redis;
+use crate::tier::redis::bus::Word;
 use crate::tier::redis::fault::Fault;
 use crate::tier::redis::keys::{self, Bucket};
 use crate::tier::redis::lanes::{Lanes, Server};
@@ -31,18 +32,22 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
         }
         let names = self.recent.lock().names(Instant::now());
         let (Ok(runtime), false) = (Handle::try_current(), names.is_empty()) else { return };
-        let (nodes, hold_off) = (Arc::downgrade(&self.redis.0), self.hold_off());
+        let (nodes, hold_off, announces) = (Arc::downgrade(&self.redis.0), self.hold_off(), self.announces());
         let ends = time::from_now(RESEND);
         // One that has just taken over may not serve at once.
         runtime.spawn(until_done(names, ends, async move |names| {
-            invalidate_all(&nodes, names, &hold_off).await
+            invalidate_all(&nodes, names, &hold_off, announces).await
         }));
     }
 
-    /// Remembers what was dropped, for a server that may forget it.
+    /// Remembers what was dropped, for a server that may forget it; copies of before count no more in this process.
     pub(super) fn note<K: CacheKey>(&self, keys: &[K]) {
         let (now, mut recent) = (Instant::now(), self.recent.lock());
-        keys.iter().for_each(|key| recent.note(self.name(key).redis, now));
+        for key in keys {
+            let name = self.name(key);
+            self.drop_stripe_of(&name);
+            recent.note(name.redis, now);
+        }
     }
 
     /// Drops whatever has a name like `pattern`.
@@ -96,7 +101,8 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
             let scan =
                 redis::cmd("SCAN").arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(1_000).to_owned();
             let (next, names): (u64, Vec<Vec<u8>>) = call.ask(&scan).await?;
-            let drops = names.iter().map(|name| invalidate(&self.redis, Ok(call.clone()), name, &hold_off));
+            let drops =
+                names.iter().map(|name| invalidate(&self.redis, Ok(call.clone()), name, &hold_off, false));
             join_all(drops).await.into_iter().collect::<Result<Vec<_>, _>>()?;
             cursor = next;
             if cursor == 0 {
@@ -108,14 +114,19 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
 
 /// Tries once to drop what has these names, and returns those whose server did not answer; none when nobody needs the
 /// servers any more.
-async fn invalidate_all(nodes: &Weak<Nodes>, names: Vec<String>, hold_off: &[u8]) -> Vec<String> {
+async fn invalidate_all(
+    nodes: &Weak<Nodes>,
+    names: Vec<String>,
+    hold_off: &[u8],
+    announces: bool,
+) -> Vec<String> {
     let mut left = Vec::new();
     for name in names {
         let Some(nodes) = nodes.upgrade() else { return Vec::new() };
         let Some(bucket) = keys::bucket_of(name.as_bytes()) else { continue };
         let redis = Redis(nodes);
         let call = redis.0.call(bucket).await;
-        if invalidate(&redis, call, name.as_bytes(), hold_off).await.is_err() {
+        if invalidate(&redis, call, name.as_bytes(), hold_off, announces).await.is_err() {
             left.push(name);
         }
     }
@@ -127,8 +138,12 @@ async fn invalidate(
     call: Result<Call, Fault>,
     name: &[u8],
     hold_off: &[u8],
+    announces: bool,
 ) -> Result<String, Fault> {
-    anywhere(redis, call, Script::Invalidate, name, &[hold_off]).await
+    let place = if announces { keys::place_of(name) } else { None };
+    let word = place
+        .map(|(namespace, bucket, stripe)| Word::of(namespace, bucket, Some(stripe), redis.0.are_many()));
+    anywhere(redis, call, Script::Invalidate, name, &[hold_off], word.as_ref()).await
 }
 
 /// A script that says the same to every server.
@@ -138,10 +153,11 @@ pub(super) async fn anywhere<A: redis::FromRedisValue>(
     script: Script,
     name: &[u8],
     arguments: &[&[u8]],
+    word: Option<&Word>,
 ) -> Result<A, Fault> {
     let mut call = call?;
     loop {
-        match call.run(script, name, arguments).await {
+        match call.run_and_tell(script, name, arguments, word).await {
             Err(Fault::Elsewhere(to)) => call = redis.0.follow(&call, keys::bucket_of(name), &to).await?,
             answer => return answer,
         }

@@ -46,6 +46,7 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
         name: &Name,
         purpose: Purpose,
     ) -> Result<Option<Acquired<V>>, Fault> {
+        let mark = self.mark_of(name);
         let number = token::placed(token::unique(), call.server().incarnation);
         let lease = millis(self.lease).max(1).to_string();
         let renew: &[u8] = if purpose == Purpose::Renew { b"1" } else { b"0" };
@@ -62,7 +63,7 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
         };
         // What is wrong with a copy was counted when it was looked at.
         let copy = |more: Option<Answer>| {
-            self.copies.open(&self.moment(call.server()), name, filled(more?)).ok().flatten()
+            self.copies.open(&self.moment(call.server()), name, filled(more?), mark).ok().flatten()
         };
         Ok(match word.as_slice() {
             b"fresh" => copy(more).map(Acquired::Fresh),
@@ -143,7 +144,7 @@ async fn abandon(redis: &Redis, leases: Vec<(Name, Lease)>) -> Vec<(Name, Lease)
         let given = leases.iter().map(|(name, lease)| async {
             let (call, number) = (redis.0.call(name.bucket).await, lease.number().to_be_bytes());
             let arguments: &[&[u8]] = &[&number, b"0"];
-            anywhere::<String>(redis, call, Script::Abandon, name.redis.as_bytes(), arguments).await
+            anywhere::<String>(redis, call, Script::Abandon, name.redis.as_bytes(), arguments, None).await
         });
         let given = leases.iter().zip(join_all(given).await);
         left.extend(given.filter(|(_, given)| given.is_err()).map(|(lease, _)| lease.clone()));

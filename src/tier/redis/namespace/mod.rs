@@ -1,6 +1,7 @@
 //! One namespace of a server as a tier: entries to bytes and back, the slot's commands as scripts.
 
 mod again;
+mod agreeing;
 mod dropping;
 mod leases;
 mod reading;
@@ -31,6 +32,7 @@ use crate::codec::Compression;
 use crate::codec::KeyRing;
 use crate::codec::buffer::Buffer;
 use crate::codec::{CacheKey, Codec, Json};
+use crate::coherence::Mark;
 use crate::consistency::Consistency;
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
@@ -178,6 +180,7 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
 
     /// A call to the server that has a name.
     async fn call(&self, name: &Name) -> Result<Call, Fault> {
+        self.listen();
         let call = self.redis.0.call(name.bucket).await?;
         self.recognise(call.server());
         Ok(call)
@@ -185,6 +188,7 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
 
     /// A call for each name, those of one server on one link.
     async fn calls(&self, names: &[Name]) -> Vec<Calling<'_>> {
+        self.listen();
         self.redis.0.calls(names.iter().map(|name| name.bucket)).await
     }
 
@@ -208,10 +212,11 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
         script: Script,
         arguments: impl Fn(&Server) -> Vec<Vec<u8>>,
     ) -> Result<A, Fault> {
+        let word = if script.drops() { self.word(name) } else { None };
         loop {
             let arguments = arguments(call.server());
             let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
-            match call.run(script, name.redis.as_bytes(), &arguments).await {
+            match call.run_and_tell(script, name.redis.as_bytes(), &arguments, word.as_ref()).await {
                 Err(Fault::Elsewhere(to)) => call = self.follow(&call, name, &to).await?,
                 answer => return answer,
             }
@@ -348,7 +353,23 @@ impl<K: Key + CacheKey, V: Value, C: Codec<V>> Tier<K, V> for Namespace<V, C> {
             ));
         }
         self.redis.0.tell(host);
+        self.agree(host);
         Ok(())
+    }
+
+    fn mark(&self, key: &K) -> Mark {
+        self.mark_of(&self.name(key))
+    }
+
+    async fn revalidate_many(&self, copies: &[(K, Mark)]) -> Result<Vec<Option<Mark>>> {
+        let copies: Vec<(Name, Mark)> = copies.iter().map(|(key, mark)| (self.name(key), *mark)).collect();
+        let mut marks = Vec::with_capacity(copies.len());
+        for copies in copies.chunks(TOGETHER) {
+            let _turn = self.redis.0.turn(copies.len()).await;
+            let asked = copies.iter().map(|(name, mark)| self.revalidate(name, *mark));
+            marks.extend(join_all(asked).await.into_iter().collect::<Result<Vec<_>, Fault>>()?);
+        }
+        Ok(marks)
     }
 
     fn lease(&self) -> Option<Duration> {
@@ -469,6 +490,7 @@ impl<K: Key + CacheKey, V: Value, C: Codec<V>> Tier<K, V> for Namespace<V, C> {
     async fn publish(&self, key: &K, hold: Hold, entry: &Entry<V>) -> Result<Filled> {
         let name = self.name(key);
         let mut call = self.call(&name).await?;
+        let word = self.word(&name);
         let answer: String = loop {
             let number = token::placed(hold.number(), call.server().incarnation);
             let stamp = self.moment(call.server()).stamp(number, entry);
@@ -486,7 +508,7 @@ impl<K: Key + CacheKey, V: Value, C: Codec<V>> Tier<K, V> for Namespace<V, C> {
                 &hold_off,
                 &body,
             ];
-            match call.run(Script::Publish, name.redis.as_bytes(), arguments).await {
+            match call.run_and_tell(Script::Publish, name.redis.as_bytes(), arguments, word.as_ref()).await {
                 Err(Fault::Elsewhere(to)) => call = self.follow(&call, &name, &to).await?,
                 answer => break answer?,
             }
@@ -499,7 +521,8 @@ impl<K: Key + CacheKey, V: Value, C: Codec<V>> Tier<K, V> for Namespace<V, C> {
     }
 
     async fn clear(&self) -> Result<()> {
-        Ok(self.drop_matching(&keys::pattern(&self.name)).await?)
+        self.drop_matching(&keys::pattern(&self.name)).await?;
+        Ok(self.tell_all().await?)
     }
 
     async fn clear_where(&self, scope: &Scope<K>) -> Result<()> {
@@ -507,7 +530,8 @@ impl<K: Key + CacheKey, V: Value, C: Codec<V>> Tier<K, V> for Namespace<V, C> {
             Some(tenant) => keys::pattern_of_tenant(&self.name, &tenant),
             None => keys::pattern(&self.name),
         };
-        Ok(self.drop_matching(&pattern).await?)
+        self.drop_matching(&pattern).await?;
+        Ok(self.tell_all().await?)
     }
 }
 

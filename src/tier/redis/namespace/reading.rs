@@ -8,6 +8,7 @@ use redis::Value as Answer;
 use super::Namespace;
 use crate::bounds::Value;
 use crate::codec::Codec;
+use crate::coherence::Mark;
 use crate::entry::Entry;
 use crate::event::Event;
 use crate::tier::redis::NAME;
@@ -39,10 +40,10 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
     async fn read_part(&self, names: Vec<&Name>) -> Result<Vec<Option<Entry<V>>>, Fault> {
         let mut mget = redis::cmd("MGET");
         names.iter().for_each(|name| _ = mget.arg(&name.redis));
-        match self.ask_patiently(names[0], &mget).await {
-            Ok((moment, Answer::Array(answers))) if answers.len() == names.len() => {
-                let copies = names.iter().zip(answers);
-                Ok(copies.map(|(name, answer)| self.entry(&moment, name, answer)).collect())
+        match self.ask_for(&names, &mget).await {
+            Ok((moment, Answer::Array(answers), marks)) if answers.len() == names.len() => {
+                let copies = names.iter().zip(answers).zip(marks);
+                Ok(copies.map(|((name, answer), mark)| self.entry(&moment, name, answer, mark)).collect())
             }
             Ok(_) => Err(Fault::Odd),
             // They are on their way from one node to another, one after the other.
@@ -58,7 +59,7 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
         let mut get = redis::cmd("GET");
         get.arg(&name.redis);
         match self.ask_patiently(name, &get).await {
-            Ok((moment, answer)) => Ok(self.entry(&moment, name, answer)),
+            Ok((moment, answer, mark)) => Ok(self.entry(&moment, name, answer, mark)),
             // Another kind of value stands there. Asked for with others it would have been a miss.
             Err(Fault::Refused(code)) if code == "WRONGTYPE" => {
                 self.emit(&Event::Unreadable { tier: NAME });
@@ -70,17 +71,47 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
 
     /// A command that only reads, where the name is. A connection that breaks tells of the end of the server's last life,
     /// and nothing of its present one: it is asked again, at the most as often as there are connections that can break.
-    async fn ask_patiently(&self, name: &Name, command: &redis::Cmd) -> Result<(Moment, Answer), Fault> {
+    pub(super) async fn ask_patiently(
+        &self,
+        name: &Name,
+        command: &redis::Cmd,
+    ) -> Result<(Moment, Answer, Mark), Fault> {
+        let (moment, answer, marks) = self.ask_for(&[name], command).await?;
+        Ok((moment, answer, marks.into_iter().next().unwrap_or(Mark::NONE)))
+    }
+
+    /// The same for all names that are on one server, with what their copies are marked with. Marks are taken before the
+    /// question: `R: asks · S: answers v1 · W: drops, S tells · R: marks v1` would never hear of it.
+    async fn ask_for(
+        &self,
+        names: &[&Name],
+        command: &redis::Cmd,
+    ) -> Result<(Moment, Answer, Vec<Mark>), Fault> {
         let mut patience = self.redis.0.patience();
-        let mut call = self.call(name).await?;
+        let mut call = self.call(names[0]).await?;
+        // All names of one question are in one bucket, or all buckets on one server.
+        let mut tracked = self.wants_tracking(names[0]) && call.track();
         loop {
+            let marks = names.iter().map(|name| match tracked {
+                true => self.tracked_mark_of(name),
+                false => self.mark_of(name),
+            });
+            let marks: Vec<Mark> = marks.collect();
             match call.ask::<Answer>(command).await {
                 Err(Fault::Lost) if patience > 0 => {
                     patience -= 1;
-                    call = self.call(name).await?;
+                    call = self.call(names[0]).await?;
+                    tracked = false;
                 }
-                Err(Fault::Elsewhere(to)) => call = self.follow(&call, name, &to).await?,
-                answer => return Ok((self.moment(call.server()), answer?)),
+                Err(Fault::Elsewhere(to)) => {
+                    call = self.follow(&call, names[0], &to).await?;
+                    tracked = false;
+                }
+                answer => {
+                    let marks =
+                        names.iter().zip(marks).map(|(name, mark)| self.in_time(mark, name)).collect();
+                    return Ok((self.moment(call.server()), answer?, marks));
+                }
             }
         }
     }
@@ -97,8 +128,8 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
     }
 
     /// The copy that an answer to a look holds, if it may be used. Why not is counted.
-    fn entry(&self, moment: &Moment, name: &Name, answer: Answer) -> Option<Entry<V>> {
-        self.copies.open(moment, name, answer).unwrap_or_else(|why_not| {
+    fn entry(&self, moment: &Moment, name: &Name, answer: Answer, mark: Mark) -> Option<Entry<V>> {
+        self.copies.open(moment, name, answer, mark).unwrap_or_else(|why_not| {
             self.emit(&why_not);
             None
         })

@@ -6,5 +6,7 @@ if found == 'sole' and hold_off == 0 then
   return 'stored'
 elseif found == 'sole' then
   drop_copy({}, hold_off)
+elseif found == 'lost' then
+  announce()
 end
 return found == 'lost' and 'lost' or 'refused'

@@ -137,3 +137,18 @@ end
 local function is_leased_to(token)
   return state == 'ld1L' and string.sub(slot, 5, 20) == token
 end
+
+-- Tells all who keep copies elsewhere that the keys of a stripe are dropped here, in a message with the bucket's next
+-- number. KEYS[2] has that number; the last three arguments say by which command, on which channel, and of which stripe.
+-- A count that the server has lost goes on above all that were ever heard.
+local function announce()
+  if not KEYS[2] then
+    return
+  end
+  local number = redis.pcall('INCR', KEYS[2])
+  if type(number) ~= 'number' or number == 1 then
+    number = now * 1000
+    redis.call('SET', KEYS[2], string.format('%.0f', number))
+  end
+  redis.call(ARGV[#ARGV - 2], ARGV[#ARGV - 1], string.format('%.0f ', number) .. ARGV[#ARGV])
+end
