@@ -87,10 +87,10 @@ impl<V: Value> Entry<V> {
         self.mark = mark;
     }
 
-    /// The same entry, of which nobody knows whether it is still what the shared tier has: stale from `moment` on.
+    /// The same entry, of which nobody knows whether it is still what the shared tier has: stale already.
     #[must_use]
-    pub(crate) fn suspect(self, moment: Timestamp) -> Self {
-        Self { fresh_until: self.fresh_until.min(moment), ..self }
+    pub(crate) fn suspect(self) -> Self {
+        Self { fresh_until: self.as_of, ..self }
     }
 
     /// What may be done with it at `now`.

@@ -134,11 +134,8 @@ pub enum Event<'a> {
         /// The tier's name.
         tier: &'static str,
     },
-    /// A copy of this process was in doubt, and the tier still has it.
-    Revalidated {
-        /// The shared tier's name.
-        tier: &'static str,
-    },
+    /// A copy of this process was in doubt, and the shared tier still has it.
+    Revalidated,
     /// Copies could not be dropped; it is tried again until it is done, and until then they are not read.
     Owed {
         /// Of how many keys.
@@ -453,7 +450,7 @@ impl Counters {
             Event::LocalFlush { .. } => self.add(Counter::LocalFlushes, 1),
             Event::MessageMissed { .. } => self.add(Counter::MessagesMissed, 1),
             Event::Woken { .. } => self.add(Counter::Woken, 1),
-            Event::Revalidated { .. } => self.add(Counter::Revalidated, 1),
+            Event::Revalidated => self.add(Counter::Revalidated, 1),
             Event::Owed { keys } => self.add(Counter::Owed, *keys as u64),
             Event::Paid { keys } => self.add(Counter::Paid, *keys as u64),
             Event::Flushed { writes, replaced } => {

@@ -22,16 +22,32 @@ impl Mark {
     /// That of a copy which no message can reach.
     pub const NONE: Self = Self { stripe: u32::MAX, generation: 0, copy: 0 };
 
-    /// Whether messages reach the copy.
+    /// Whether there is one.
     #[must_use]
     pub const fn is_some(self) -> bool {
         self.stripe != u32::MAX
     }
 
+    /// The same, of a copy that no message is sure to reach, since the shared tier does not know who has it. It counts for a
+    /// bound at the most, which whoever keeps it sees to, and until the next flush.
+    #[must_use]
+    pub const fn alone(self) -> Self {
+        Self { copy: ALONE, ..self }
+    }
+
+    /// Whether messages are sure to reach the copy.
+    #[must_use]
+    pub const fn is_reached(self) -> bool {
+        self.is_some() && self.copy != ALONE
+    }
+
     /// The same, of the copy that the shared tier knows by this number.
     #[must_use]
     pub const fn of_copy(self, number: u128) -> Self {
-        Self { copy: (number ^ (number >> 64)) as u64, ..self }
+        match self.copy {
+            ALONE => self,
+            _ => Self { copy: (number ^ (number >> 64)) as u64 & !(1 << 63), ..self },
+        }
     }
 
     /// Whether it is of the copy that the shared tier knows by this number.
@@ -40,6 +56,9 @@ impl Mark {
         self.copy == Self::NONE.of_copy(number).copy
     }
 }
+
+/// In the place of a copy's number.
+const ALONE: u64 = u64::MAX;
 
 /// What one cache may believe of its copies.
 #[derive(Debug)]
@@ -69,12 +88,12 @@ impl Trust {
         Mark { stripe: place as u32, generation: self.generations[place].load(Ordering::Acquire), copy: 0 }
     }
 
-    /// The same for one that is not asked for by a tracked read: [`Mark::NONE`] where nothing else is told of.
+    /// The same for one that is not asked for by a tracked read: [alone](Mark::alone) where nothing else is told of.
     #[must_use]
     pub fn mark_untracked(&self, bucket: usize, stripe: usize) -> Mark {
         // In this order: what is told of changes before a flush, and a mark of before the flush is void.
         let mark = self.mark(bucket, stripe);
-        if self.is_tracked(bucket) { Mark::NONE } else { mark }
+        if self.is_tracked(bucket) { mark.alone() } else { mark }
     }
 
     /// Says whether only tracked reads of a bucket are told of. True if that is news: the bucket must then be flushed.
@@ -95,7 +114,7 @@ impl Trust {
     pub fn holds(&self, mark: Mark, now: Timestamp) -> bool {
         self.until.get(mark.stripe as usize / STRIPES).is_some_and(|until| {
             // In this order: whoever trusts a bucket has flushed it before.
-            now.as_nanos() <= until.load(Ordering::Acquire) && self.is_current(mark)
+            (now.as_nanos() <= until.load(Ordering::Acquire) || mark.copy == ALONE) && self.is_current(mark)
         })
     }
 
@@ -168,6 +187,23 @@ mod tests {
         let trust = Trust::default();
         (0..BUCKETS).for_each(|bucket| trust.trust(bucket, Timestamp::NEVER));
         assert!(!trust.holds(Mark::NONE, NOW) && !trust.is_current(Mark::NONE));
+    }
+
+    #[test]
+    fn a_copy_alone_counts_without_trust_until_a_flush() {
+        let trust = Trust::default();
+        let mark = trust.mark(3, 7).alone();
+        assert!(trust.holds(mark, NOW) && mark.is_some() && !mark.is_reached());
+        trust.flush(3);
+        assert!(!trust.holds(mark, NOW));
+    }
+
+    #[test]
+    fn a_tracked_bucket_marks_what_is_not_tracked_as_alone() {
+        let trust = Trust::default();
+        assert!(trust.mark_untracked(3, 7).is_reached());
+        assert!(trust.set_tracked(3, true) && !trust.set_tracked(3, true));
+        assert!(!trust.mark_untracked(3, 7).is_reached() && trust.mark(3, 7).is_reached());
     }
 
     #[test]

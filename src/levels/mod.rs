@@ -186,6 +186,12 @@ impl Context {
         !mark.is_some() || self.trust.as_ref().is_none_or(|trust| trust.holds(mark, now))
     }
 
+    /// Whether tiers of this process may keep a copy that the shared tier has: nobody would tell them of the end of one without
+    /// a mark, and the next read brings one with a mark.
+    pub(crate) fn may_lift<V: Value>(&self, copy: &Entry<V>) -> bool {
+        self.trust.is_none() || copy.mark().is_reached()
+    }
+
     /// Whom an answer will be new enough for that is asked for now. Where no tier is shared, all writes go through this
     /// process, which ends the searches that they overtake.
     pub(crate) fn covered(&self, place: &Place) -> Seat {

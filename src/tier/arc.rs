@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+
 use super::{Acquired, Filled, Hold, Host, Lease, Lookup, Purpose, Scope, Tier};
 use crate::bounds::{Key, Value};
 use crate::coherence::Mark;
@@ -25,6 +27,10 @@ impl<K: Key, V: Value, T: Tier<K, V>> Tier<K, V> for Arc<T> {
 
     fn mark(&self, key: &K) -> Mark {
         (**self).mark(key)
+    }
+
+    fn word_of_end(&self, key: &K) -> impl Future<Output = Option<BoxFuture<'static, ()>>> + Send {
+        (**self).word_of_end(key)
     }
 
     fn revalidate_many(

@@ -37,6 +37,8 @@ mod token;
 
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+
 use crate::bounds::{Key, Value};
 use crate::coherence::Mark;
 use crate::entry::Entry;
@@ -172,6 +174,13 @@ pub trait Tier<K: Key, V: Value>: Send + Sync + 'static {
         copies: &[(K, Mark)],
     ) -> impl Future<Output = Result<Vec<Option<Mark>>>> + Send {
         std::future::ready(Ok(vec![None; copies.len()]))
+    }
+
+    /// Word of the end of a load of another process, where a shared tier hears of it: from now on, so that whoever waits asks
+    /// once more before it does.
+    #[doc(hidden)]
+    fn word_of_end(&self, _key: &K) -> impl Future<Output = Option<BoxFuture<'static, ()>>> + Send {
+        std::future::ready(None)
     }
 
     /// How long a lease lives unless it is [renewed](Self::renew). `None`: as long as nothing destroys it.

@@ -59,7 +59,7 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
             copies[*at] = copies[*at].take().and_then(|copy| match &marks {
                 Ok(marks) => {
                     let copy = copy.marked((*marks.get(nth)?)?);
-                    self.context.events.emit(&Event::Revalidated { tier: self.tier.name() });
+                    self.context.events.emit(&Event::Revalidated);
                     if let Some(Some(lease)) = leases.get(nth)
                         && trust.holds(copy.mark(), now)
                     {
@@ -68,7 +68,7 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
                     Some(copy)
                 }
                 Err(_) if self.context.lifetime.stale.is_zero() => None,
-                Err(_) => Some(copy.suspect(now)),
+                Err(_) => Some(copy.suspect()),
             });
         }
         if !kept.is_empty() {

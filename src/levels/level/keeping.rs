@@ -67,6 +67,7 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
             (Ok(found), Right::Lease(lease), Some((Filled::Stored, covers))) if self.tier.is_shared() => {
                 found.covers = covers;
                 found.entry.set_mark(errand.mark.of_copy(lease.number()));
+                found.keep &= self.context.may_lift(&found.entry);
             }
             (Ok(_), Right::Lease(_), Some((Filled::Stored | Filled::Unfit, _))) => {}
             (Ok(found), Right::Lease(_), Some((Filled::Refused, _))) => {
@@ -91,6 +92,12 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
                 _ = self.heard(self.tier.abandon(&errand.key, lease, BACK_OFF).await);
             }
             (Ok(found), Right::None, _) => found.keep = false,
+            // The shared tier does not know of it, and nobody will tell of its end.
+            (Ok(found), Right::Unknown, _)
+                if self.tier.is_shared() && self.context.consistency != Consistency::Linearizable =>
+            {
+                found.entry.set_mark(errand.mark.alone());
+            }
             (Ok(found), Right::Unknown, _) if self.context.consistency == Consistency::Linearizable => {
                 found.keep = false;
             }

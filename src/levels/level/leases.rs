@@ -1,10 +1,12 @@
 //! The right to fill a tier: asking for it, keeping it alive, waiting while somebody else has it, giving it back.
 
 use std::marker::PhantomData;
+use std::pin::pin;
 use std::slice;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use futures_util::future::{BoxFuture, Either, select};
+use tokio::time::{Instant, Sleep};
 
 use super::{Errand, Level, Right, Slots};
 use crate::bounds::{Key, Value};
@@ -18,6 +20,8 @@ use crate::time;
 
 /// How long to wait before asking again whether another process has loaded: the first time, and at the most.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(2), Duration::from_millis(25));
+/// The same where word of it will come, though a word can be lost.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// What a tier's answer to an acquire leaves to do.
 enum Next<V> {
@@ -126,26 +130,58 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
         search: &Search<'_, K, V>,
         ends: Instant,
     ) -> (Next<V>, Mark) {
-        let mut pause = PAUSES.0;
+        let (mut pause, mut word) = (PAUSES.0, None);
         loop {
-            let moment = (Instant::now() + pause.mul_f64(0.5 + fastrand::f64())).min(ends);
-            let Ok(timer) = time::timer(moment) else { return (Next::Ask(Right::None, None), Mark::NONE) };
-            timer.await;
-            pause = (pause * 2).min(PAUSES.1);
-            let (covers, mark) = (self.context.covered(&question.place), self.tier.mark(&question.key));
-            // Somebody's renewal is not seen by asking for a lease to renew.
-            if search.unless_newer.is_some()
-                && let Ok(copies) = self.peek(slice::from_ref(&question.key)).await
-                && let Some(entry) = copies.into_iter().flatten().find(|entry| self.will_do(entry, search))
-            {
-                return (Next::Answered(self.found(entry, covers)), mark);
+            if word.is_none() {
+                word = self.tier.word_of_end(&question.key).await;
             }
-            let acquired = self.heard(self.tier.acquire(&question.key, purpose(search)).await).ok();
-            match self.next(acquired, covers) {
-                Next::Wait(_) if Instant::now() < ends => {}
-                next => return (next, mark),
+            if word.is_some() {
+                // Who ended it before word was asked for has told nobody.
+                match self.ask_again(question, search).await {
+                    (Next::Wait(_), _) if Instant::now() < ends => {}
+                    next => return next,
+                }
+            }
+            let longest = if word.is_some() { PATIENCE } else { pause };
+            let moment = (Instant::now() + longest.mul_f64(0.5 + fastrand::f64())).min(ends);
+            let Ok(timer) = time::timer(moment) else { return (Next::Ask(Right::None, None), Mark::NONE) };
+            if self.heard_or_late(&mut word, timer).await {
+                self.context.events.emit(&Event::Woken { tier: self.tier.name() });
+            }
+            pause = (pause * 2).min(PAUSES.1);
+            if word.is_none() {
+                match self.ask_again(question, search).await {
+                    (Next::Wait(_), _) if Instant::now() < ends => {}
+                    next => return next,
+                }
             }
         }
+    }
+
+    /// Waits for a word, which is then gone, or for the timer. Whether the word has come.
+    async fn heard_or_late(&self, word: &mut Option<BoxFuture<'static, ()>>, timer: Sleep) -> bool {
+        let Some(coming) = word else {
+            timer.await;
+            return false;
+        };
+        let has_come = matches!(select(coming, pin!(timer)).await, Either::Left(_));
+        if has_come {
+            *word = None;
+        }
+        has_come
+    }
+
+    async fn ask_again(&self, question: &Question<K, V>, search: &Search<'_, K, V>) -> (Next<V>, Mark) {
+        let (covers, mark) = (self.context.covered(&question.place), self.tier.mark(&question.key));
+        // Somebody's renewal is not seen by asking for a lease to renew.
+        if search.unless_newer.is_some()
+            && let Ok(copies) = self.peek(slice::from_ref(&question.key)).await
+            && let Some(entry) = copies.into_iter().flatten().find(|entry| self.will_do(entry, search))
+        {
+            return (Next::Answered(self.found(entry, covers)), mark);
+        }
+        let acquired = self.heard(self.tier.acquire(&question.key, purpose(search)).await).ok();
+        (self.next(acquired, covers), mark)
     }
 }
 

@@ -36,7 +36,10 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
     pub(super) async fn lift(&self, keys: &[K], leases: &[Option<Lease>], copies: &[Option<Found<V>>]) {
         let rights = keys.iter().zip(leases).zip(copies);
         let lifted: Vec<(&K, Lease, Cow<'_, Entry<V>>)> = rights
-            .filter_map(|((key, lease), found)| Some((key, (*lease)?, self.own_term(&found.as_ref()?.entry))))
+            .filter_map(|((key, lease), found)| {
+                let found = found.as_ref().filter(|found| found.keep)?;
+                Some((key, (*lease)?, self.own_term(&found.entry)))
+            })
             .collect();
         if !lifted.is_empty() {
             let fills: Vec<_> = lifted.iter().map(|(key, lease, entry)| (*key, *lease, &**entry)).collect();

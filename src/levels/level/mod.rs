@@ -93,10 +93,7 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
         let (mut open, mut past) = (Vec::new(), Vec::new());
         let (asked, owed): (Vec<_>, Vec<_>) =
             questions.into_iter().enumerate().partition(|(_, question)| !self.owes(&question.key));
-        past.extend(
-            owed.into_iter()
-                .map(|(at, question)| self.errand(at, question, Right::Unknown, None, Mark::NONE)),
-        );
+        past.extend(owed.into_iter().map(|(at, question)| self.past(at, question)));
         if search.looked && self.tier.is_shared() {
             return (asked, past);
         }
@@ -108,11 +105,7 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
             false => self.peek(&keys).await,
         };
         let Ok(copies) = copies else {
-            past.extend(
-                asked
-                    .into_iter()
-                    .map(|(at, question)| self.errand(at, question, Right::Unknown, None, Mark::NONE)),
-            );
+            past.extend(asked.into_iter().map(|(at, question)| self.past(at, question)));
             return (open, past);
         };
         for (((at, question), copy), covers) in asked.into_iter().zip(copies).zip(covered) {
@@ -135,6 +128,12 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
         };
         let now = self.context.clock.now();
         is_new && entry.is_fresh(now) && self.context.counts(entry, now)
+    }
+
+    /// An errand past this tier.
+    fn past(&self, at: usize, question: Question<K, V>) -> (Errand<K>, Question<K, V>) {
+        let mark = self.tier.mark(&question.key);
+        self.errand(at, question, Right::Unknown, None, mark)
     }
 
     fn errand(
@@ -170,7 +169,7 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
     /// An entry as this tier may keep it: above a shared tier only for a while, since other processes write too, unless
     /// their word reaches it.
     fn own_term<'a>(&self, entry: &'a Entry<V>) -> Cow<'a, Entry<V>> {
-        match self.context.shared && !self.tier.is_shared() && !entry.mark().is_some() {
+        match self.context.shared && !self.tier.is_shared() && !entry.mark().is_reached() {
             true => Cow::Owned(entry.clone().until(self.now().after(self.context.local_ttl))),
             false => Cow::Borrowed(entry),
         }
@@ -191,7 +190,8 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
     }
 
     fn found(&self, entry: Entry<V>, covers: Seat) -> Found<V> {
-        Found { entry, tier: Some(self.tier.name()), keep: true, covers }
+        let keep = !self.tier.is_shared() || self.context.may_lift(&entry);
+        Found { entry, tier: Some(self.tier.name()), keep, covers }
     }
 
     /// What this tier said to having to drop copies.
@@ -347,6 +347,10 @@ impl<K: Key, V: Value, T: Tier<K, V>> Levels<K, V> for Level<T, K, V> {
         match self.below.publish(key, hold, entry).await {
             Ok(true) => {
                 let entry = entry.clone().marked(mark);
+                if !self.tier.is_shared() && !self.context.may_lift(&entry) {
+                    self.dropped(self.tier.release_many(slice::from_ref(key), hold).await)?;
+                    return Ok(true);
+                }
                 let entry = self.own_term(&entry);
                 Ok(self.dropped(self.tier.publish(key, hold, &entry).await)? == Filled::Stored)
             }

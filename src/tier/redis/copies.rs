@@ -85,7 +85,7 @@ impl<V: Value, C: Codec<V>> Copies<V, C> {
         let value = self.decode(name, &stamp, &mut bytes[begin..]).ok_or(Event::Unreadable { tier: NAME })?;
         let here = |time| moment.here(time);
         let entry = Entry::new(value, here(stamp.as_of), here(stamp.fresh_until), here(stamp.expires_at));
-        Ok(Some(if mark.is_some() { entry.marked(mark.of_copy(stamp.id)) } else { entry }))
+        Ok(Some(entry.marked(mark.of_copy(stamp.id))))
     }
 
     fn decode(&self, name: &Name, stamp: &Stamp, body: &mut [u8]) -> Option<Option<V>> {

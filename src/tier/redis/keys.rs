@@ -112,6 +112,11 @@ pub(super) fn number_name(namespace: &str, bucket: Bucket) -> String {
     format!("{namespace}:{{{}}}:%number", bucket_name(bucket))
 }
 
+/// The name of what is there while somebody waits for a load of the bucket. No key has it either.
+pub(super) fn waiting_name(namespace: &str, bucket: Bucket) -> String {
+    format!("{namespace}:{{{}}}:%waiting", bucket_name(bucket))
+}
+
 /// The channel of a bucket's messages: version 1 of what they say. On a cluster it is where the bucket is.
 pub(super) fn channel_name(namespace: &str, bucket: Bucket) -> String {
     format!("larder:1:{namespace}:{{{}}}", bucket_name(bucket))

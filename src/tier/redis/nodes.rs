@@ -249,7 +249,7 @@ impl Call {
     ) -> Result<A, Fault> {
         let Some(word) = word else { return self.run(script, key, arguments).await };
         let arguments: Vec<&[u8]> = arguments.iter().copied().chain(word.arguments()).collect();
-        self.run_on(script, &[key, word.number.as_bytes()], &arguments).await
+        self.run_on(script, &[key, word.key.as_bytes()], &arguments).await
     }
 
     /// One script on several keys, which are in one slot.

@@ -68,6 +68,11 @@ pub(super) enum Name {
 }
 
 impl Name {
+    /// Whether it can end a load that others wait for.
+    pub(super) fn ends_a_load(self) -> bool {
+        matches!(self, Self::Fill | Self::Abandon)
+    }
+
     /// Whether it can drop a copy that others have.
     pub(super) fn drops(self) -> bool {
         matches!(self, Self::Invalidate | Self::Hold | Self::Release | Self::Publish | Self::Tell)

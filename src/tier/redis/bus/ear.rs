@@ -9,7 +9,7 @@ use redis::{PushInfo, PushKind, Value};
 use tokio::sync::Notify;
 
 use super::{Bus, Flaw, Member, word};
-use crate::coherence::{Act, BUCKETS, Follower};
+use crate::coherence::{Act, BUCKETS, Follower, Said};
 use crate::event::Event;
 use crate::tier::redis::NAME;
 use crate::tier::redis::keys::{self, Bucket};
@@ -60,7 +60,14 @@ impl Ear {
     }
 
     fn word(&self, data: &[Value]) {
-        let Some((namespace, bucket, number, said)) = word::heard(data) else { return };
+        let Some((namespace, bucket, heard)) = word::heard(data) else { return };
+        let (number, said) = match heard {
+            word::Heard::Dropped(number, said) => (number, said),
+            word::Heard::Filled(stripe) => return self.bus.wake(namespace, bucket, stripe),
+        };
+        if let Said::Stripe(stripe) = said {
+            self.bus.wake(namespace, bucket, stripe);
+        }
         let mut heard = self.heard.lock();
         if let Some(Listening::Bus(follower)) = heard.places.get_mut(&(namespace.into(), bucket)) {
             let act = follower.hear(number, said);
@@ -82,6 +89,7 @@ impl Ear {
                 && let Some((namespace, bucket, stripe)) = keys::place_of(name)
             {
                 self.each(namespace, |member| obey(member, bucket, Act::Drop(stripe)));
+                self.bus.wake(namespace, bucket, stripe);
             }
         }
     }

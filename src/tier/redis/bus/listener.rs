@@ -3,7 +3,7 @@
 //! question have come.
 
 use std::sync::{Arc, Weak};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use redis::Value;
@@ -46,13 +46,14 @@ pub(super) async fn listen(nodes: Weak<Nodes>, bus: Arc<Bus>, lanes: Arc<Lanes>)
     }
 }
 
-/// Whoever wants to hear is told why nobody does.
+/// Whoever wants to hear is told why nobody does: what is not heard of is asked for.
 fn tell(bus: &Bus, fault: &Fault) {
     if let Fault::Refused(_) | Fault::Unfit(_) | Fault::Odd = fault {
         let error = fault.clone().into();
-        bus.members()
-            .iter()
-            .for_each(|member| member.host.emit(&Event::TierFailed { tier: NAME, error: &error }));
+        for member in bus.members() {
+            member.host.emit(&Event::TierFailed { tier: NAME, error: &error });
+            member.host.emit(&Event::Coherent { tier: NAME, how: "validated" });
+        }
     }
 }
 
@@ -252,12 +253,13 @@ impl Listener<'_> {
 /// Two clocks, of which one stands still while the machine sleeps and the other one does not, or is set.
 struct Clocks {
     steady: Instant,
-    wall: SystemTime,
+    /// Since 1970.
+    wall: Duration,
 }
 
 impl Clocks {
     fn now() -> Self {
-        Self { steady: Instant::now(), wall: SystemTime::now() }
+        Self { steady: Instant::now(), wall: time::since_1970() }
     }
 
     /// Whether one of them has gone on for longer than the other by more than half of `bound` since the last time: nobody knows for
@@ -265,7 +267,7 @@ impl Clocks {
     fn have_parted(&mut self, bound: Duration) -> bool {
         let last = std::mem::replace(self, Self::now());
         let steady = self.steady - last.steady;
-        let Ok(wall) = self.wall.duration_since(last.wall) else { return true };
+        let Some(wall) = self.wall.checked_sub(last.wall) else { return true };
         wall.abs_diff(steady) > (bound / 2).max(PATIENCE)
     }
 }
@@ -278,9 +280,9 @@ mod tests {
     fn a_clock_that_jumps_is_noticed() {
         let bound = Duration::from_secs(1);
         assert!(!Clocks::now().have_parted(bound));
-        let slept = Clocks { steady: Instant::now(), wall: SystemTime::now() - Duration::from_secs(60) };
+        let slept = Clocks { wall: time::since_1970() - Duration::from_secs(60), ..Clocks::now() };
         assert!({ slept }.have_parted(bound));
-        let set_back = Clocks { steady: Instant::now(), wall: SystemTime::now() + Duration::from_secs(60) };
+        let set_back = Clocks { wall: time::since_1970() + Duration::from_secs(60), ..Clocks::now() };
         assert!({ set_back }.have_parted(bound));
     }
 }

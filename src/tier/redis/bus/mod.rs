@@ -5,14 +5,18 @@ mod ear;
 mod listener;
 mod word;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
+use tokio::sync::futures::OwnedNotified;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::keys::Bucket;
 use super::lanes::Lanes;
 use super::nodes::Nodes;
 use crate::coherence::{Coherence, Trust};
@@ -31,6 +35,8 @@ pub(super) struct Bus {
     /// Whether there are any: asked on every call.
     wanted: AtomicBool,
     watching: AtomicBool,
+    /// Where reads wait for loads of other processes.
+    rooms: Mutex<HashMap<(Arc<str>, Bucket, u8), Arc<Notify>>>,
     flaw: AtomicU8,
 }
 
@@ -79,6 +85,22 @@ impl Bus {
         let Ok(runtime) = Handle::try_current() else { return };
         if !self.watching.swap(true, Ordering::AcqRel) {
             runtime.spawn(watch(Arc::downgrade(nodes), Watch(Arc::clone(self))));
+        }
+    }
+
+    /// Word of a key of the stripe, from now on.
+    pub(super) fn word_of(&self, namespace: &Arc<str>, bucket: Bucket, stripe: u8) -> OwnedNotified {
+        let place = (Arc::clone(namespace), bucket, stripe);
+        Arc::clone(self.rooms.lock().entry(place).or_default()).notified_owned()
+    }
+
+    /// Something has become of keys of the stripe.
+    fn wake(&self, namespace: &str, bucket: Bucket, stripe: u8) {
+        let mut rooms = self.rooms.lock();
+        if !rooms.is_empty()
+            && let Some(room) = rooms.remove(&(namespace.into(), bucket, stripe))
+        {
+            room.notify_waiters();
         }
     }
 

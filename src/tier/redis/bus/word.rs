@@ -7,7 +7,8 @@ use crate::tier::redis::keys::{self, Bucket};
 
 /// The message that goes with a script: where its bucket counts, where it is told, and of what.
 pub(in crate::tier::redis) struct Word {
-    pub(in crate::tier::redis) number: String,
+    /// What the script counts by, or asks whether anybody wants to hear.
+    pub(in crate::tier::redis) key: String,
     arguments: [String; 3],
 }
 
@@ -23,9 +24,20 @@ impl Word {
         let command = if is_cluster { "SPUBLISH" } else { "PUBLISH" };
         let stripe = stripe.map_or_else(|| ALL.to_owned(), |stripe| stripe.to_string());
         Self {
-            number: keys::number_name(namespace, bucket),
+            key: keys::number_name(namespace, bucket),
             arguments: [command.to_owned(), keys::channel_name(namespace, bucket), stripe],
         }
+    }
+
+    /// That a load of a key of `stripe` has ended: for those who wait for it.
+    pub(in crate::tier::redis) fn of_load(
+        namespace: &str,
+        bucket: Bucket,
+        stripe: u8,
+        is_cluster: bool,
+    ) -> Self {
+        let key = keys::waiting_name(namespace, bucket);
+        Self { key, ..Self::of(namespace, bucket, Some(stripe), is_cluster) }
     }
 
     /// What a script wants to know of it, behind its other arguments.
@@ -37,16 +49,28 @@ impl Word {
 /// The stripe of a word that is about a whole bucket.
 const ALL: &str = "*";
 
+/// What a word says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// Something is dropped, with the bucket's message of this number.
+    Dropped(u64, Said),
+    /// A load of a key of this stripe has ended.
+    Filled(u8),
+}
+
 /// A word as it comes from the server: the channel, and what was said on it.
-pub(super) fn heard(data: &[Value]) -> Option<(&str, Bucket, u64, Said)> {
+pub(super) fn heard(data: &[Value]) -> Option<(&str, Bucket, Heard)> {
     let [Value::BulkString(channel), Value::BulkString(words)] = data else { return None };
     let (namespace, bucket) = place_of_channel(channel)?;
     let (number, stripe) = std::str::from_utf8(words).ok()?.split_once(' ')?;
+    if number == "filled" {
+        return Some((namespace, bucket, Heard::Filled(stripe.parse().ok()?)));
+    }
     let said = match stripe {
         ALL => Said::All,
         stripe => Said::Stripe(stripe.parse().ok()?),
     };
-    Some((namespace, bucket, number.parse().ok()?, said))
+    Some((namespace, bucket, Heard::Dropped(number.parse().ok()?, said)))
 }
 
 /// Whose channel it is.
@@ -69,16 +93,20 @@ mod tests {
         let word = Word::of("post", 7, Some(12), false);
         let told: Vec<_> = word.arguments().collect();
         assert_eq!(told, [&b"PUBLISH"[..], b"larder:1:post:{b007}", b"12"]);
-        assert_eq!(word.number, "post:{b007}:%number");
+        assert_eq!(word.key, "post:{b007}:%number");
         let channel = "larder:1:post:{b007}";
-        assert_eq!(heard(&data(channel, "5 12")), Some(("post", 7, 5, Said::Stripe(12))));
-        assert_eq!(heard(&data(channel, "6 *")), Some(("post", 7, 6, Said::All)));
+        let said = |words| heard(&data(channel, words)).map(|(_, _, heard)| heard);
+        assert_eq!(said("5 12"), Some(Heard::Dropped(5, Said::Stripe(12))));
+        assert_eq!(said("6 *"), Some(Heard::Dropped(6, Said::All)));
+        assert_eq!(said("filled 12"), Some(Heard::Filled(12)));
     }
 
     #[test]
     fn what_nobody_says_is_not_heard() {
         let channel = "larder:1:post:{b007}";
-        for words in ["", "5", "x 1", "5 x", "-1 2", "5 256", "5 1 2", "99999999999999999999 1"] {
+        for words in
+            ["", "5", "x 1", "filled", "filled *", "5 x", "-1 2", "5 256", "5 1 2", "99999999999999999999 1"]
+        {
             assert_eq!(heard(&data(channel, words)), None, "{words}");
         }
         for channel in ["", "larder:2:post:{b007}", "larder:1:post", "larder:1:post:{b064}", "x:{b007}"] {

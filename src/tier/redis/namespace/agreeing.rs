@@ -1,7 +1,8 @@
 //! Keeping the copies of other processes' memories in step with the namespace: marks for what is read, words for what is
 //! dropped, and whether a copy elsewhere is still the one here.
 
-use futures_util::future::join_all;
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, join_all};
 
 use super::Namespace;
 use crate::bounds::Value;
@@ -11,6 +12,7 @@ use crate::tier::redis::bus::{Flaw, Member, Word};
 use crate::tier::redis::fault::Fault;
 use crate::tier::redis::keys::{self, Bucket, Name};
 use crate::tier::redis::layout;
+use crate::tier::redis::moment::millis;
 use crate::tier::redis::scripts::Name as Script;
 use crate::tier::{Agreement, Host, token};
 
@@ -61,7 +63,7 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
 
     /// A mark as it is, or, where a test leaves that out, as it should have been before the question.
     pub(super) fn in_time(&self, mark: Mark, name: &Name) -> Mark {
-        match mark.is_some() && self.redis.0.bus().has(Flaw::LateMark) {
+        match mark.is_reached() && self.redis.0.bus().has(Flaw::LateMark) {
             true => self.tracked_mark_of(name),
             false => mark,
         }
@@ -82,6 +84,34 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
     /// What is to be told when the key of a name is dropped, if anything.
     pub(super) fn word(&self, name: &Name) -> Option<Word> {
         self.word_of(name.bucket, Some(name.stripe()))
+    }
+
+    /// What is to be told when a load of the key of a name ends, if anything.
+    pub(super) fn word_of_load(&self, name: &Name) -> Option<Word> {
+        let is_cluster = self.redis.0.are_many();
+        self.announces().then(|| Word::of_load(&self.name, name.bucket, name.stripe(), is_cluster))
+    }
+
+    /// Word of the end of another process' load, if there will be any: from now on, so ask once more before you wait.
+    pub(super) async fn word_of_end(&self, name: &Name) -> Option<BoxFuture<'static, ()>> {
+        let Agreement { trust, .. } = self.agreement()?;
+        let bucket = usize::from(name.bucket);
+        if !trust.is_trusted(bucket, self.now()) {
+            return None; // Nobody listens.
+        }
+        let word = self.redis.0.bus().word_of(&self.name, name.bucket, name.stripe());
+        if trust.is_tracked(bucket) {
+            let mut look = redis::cmd("GETRANGE");
+            look.arg(&name.redis).arg(0).arg(0);
+            let (.., mark) = self.ask_patiently(name, &look).await.ok()?;
+            return mark.is_reached().then(|| word.boxed());
+        }
+        let mut say = redis::cmd("SET");
+        let waiting = keys::waiting_name(&self.name, name.bucket);
+        say.arg(waiting).arg("1").arg("PX").arg(millis(self.lease).max(1));
+        let mut call = self.call(name).await.ok()?;
+        call.ask::<redis::Value>(&say).await.ok()?;
+        Some(word.boxed())
     }
 
     pub(super) fn word_of(&self, bucket: Bucket, stripe: Option<u8>) -> Option<Word> {

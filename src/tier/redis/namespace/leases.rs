@@ -132,7 +132,8 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
         let [as_of, fresh, total] = stamp.arguments();
         let arguments: &[&[u8]] =
             &[&number.to_be_bytes(), as_of.as_bytes(), fresh.as_bytes(), total.as_bytes(), &body];
-        let answer: String = call.run(Script::Fill, key, arguments).await?;
+        let word = self.word_of_load(name);
+        let answer: String = call.run_and_tell(Script::Fill, key, arguments, word.as_ref()).await?;
         Ok(if answer == "stored" { Filled::Stored } else { Filled::Refused })
     }
 }

@@ -11,7 +11,7 @@ use std::slice;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{BoxFuture, join_all};
 use parking_lot::Mutex;
 
 use self::leases::Unheard;
@@ -212,7 +212,11 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
         script: Script,
         arguments: impl Fn(&Server) -> Vec<Vec<u8>>,
     ) -> Result<A, Fault> {
-        let word = if script.drops() { self.word(name) } else { None };
+        let word = match script {
+            _ if script.drops() => self.word(name),
+            _ if script.ends_a_load() => self.word_of_load(name),
+            _ => None,
+        };
         loop {
             let arguments = arguments(call.server());
             let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
@@ -359,6 +363,10 @@ impl<K: Key + CacheKey, V: Value, C: Codec<V>> Tier<K, V> for Namespace<V, C> {
 
     fn mark(&self, key: &K) -> Mark {
         self.mark_of(&self.name(key))
+    }
+
+    async fn word_of_end(&self, key: &K) -> Option<BoxFuture<'static, ()>> {
+        Self::word_of_end(self, &self.name(key)).await
     }
 
     async fn revalidate_many(&self, copies: &[(K, Mark)]) -> Result<Vec<Option<Mark>>> {

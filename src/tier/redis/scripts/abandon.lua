@@ -8,4 +8,5 @@ if kept then
 else
   redis.call('DEL', key)
 end
+wake()
 return 'done'

@@ -138,6 +138,14 @@ local function is_leased_to(token)
   return state == 'ld1L' and string.sub(slot, 5, 20) == token
 end
 
+-- Tells those who wait for a load that it has ended, if there are any; KEYS[2] is there while there are. The last three
+-- arguments are those of `announce`.
+local function wake()
+  if KEYS[2] and redis.call('GET', KEYS[2]) then
+    redis.call(ARGV[#ARGV - 2], ARGV[#ARGV - 1], 'filled ' .. ARGV[#ARGV])
+  end
+end
+
 -- Tells all who keep copies elsewhere that the keys of a stripe are dropped here, in a message with the bucket's next
 -- number. KEYS[2] has that number; the last three arguments say by which command, on which channel, and of which stripe.
 -- A count that the server has lost goes on above all that were ever heard.
