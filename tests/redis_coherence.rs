@@ -87,7 +87,7 @@ async fn a_write_elsewhere_is_heard_of_long_before_the_bound_is_over() {
 #[tokio::test]
 async fn behind_a_dead_line_a_copy_is_served_for_the_bound_and_no_longer() {
     let name = "behind_a_dead_line_a_copy_is_served_for_the_bound_and_no_longer";
-    let Some(server) = RedisServer::start_or_skip(name).await else { return };
+    let Some(server) = RedisServer::start_alone_or_skip(name).await else { return };
     let store = numbers(100);
     for mode in MODES {
         let how = mode(LONG);
@@ -110,7 +110,7 @@ async fn behind_a_dead_line_a_copy_is_served_for_the_bound_and_no_longer() {
 #[tokio::test]
 async fn what_was_dropped_while_nobody_listened_is_not_served_once_somebody_does() {
     let name = "what_was_dropped_while_nobody_listened_is_not_served_once_somebody_does";
-    let Some(server) = RedisServer::start_or_skip(name).await else { return };
+    let Some(server) = RedisServer::start_alone_or_skip(name).await else { return };
     let store = numbers(100);
     for mode in MODES {
         let proxy = Proxy::to(server.address()).await;
@@ -262,7 +262,7 @@ async fn auto_tracks_or_else_listens_or_else_asks() {
 #[tokio::test]
 async fn a_copy_in_doubt_is_served_as_a_stale_one_where_that_is_allowed_and_redis_is_away() {
     let name = "a_copy_in_doubt_is_served_as_a_stale_one_where_that_is_allowed_and_redis_is_away";
-    let Some(server) = RedisServer::start_or_skip(name).await else { return };
+    let Some(server) = RedisServer::start_alone_or_skip(name).await else { return };
     let store = numbers(100);
     for mode in MODES {
         let proxy = Proxy::to(server.address()).await;
@@ -341,7 +341,7 @@ async fn one_own_write_is_read_at_once() {
 #[tokio::test]
 async fn a_read_beside_a_slow_drop_leaves_nothing_old_above() {
     let name = "a_read_beside_a_slow_drop_leaves_nothing_old_above";
-    let Some(server) = RedisServer::start_or_skip(name).await else { return };
+    let Some(server) = RedisServer::start_alone_or_skip(name).await else { return };
     let store = numbers(100);
     for mode in MODES {
         let proxy = Proxy::to(server.address()).await;
@@ -372,7 +372,7 @@ async fn a_read_beside_a_slow_drop_leaves_nothing_old_above() {
 #[tokio::test]
 async fn what_is_dropped_while_somebody_begins_to_listen_is_heard() {
     let name = "what_is_dropped_while_somebody_begins_to_listen_is_heard";
-    let Some(server) = RedisServer::start_or_skip(name).await else { return };
+    let Some(server) = RedisServer::start_alone_or_skip(name).await else { return };
     let store = numbers(100);
     let other = Process::of(&store, server.builder(), Coherence::Auto(LONG));
     let proxy = Proxy::to(server.address()).await;
