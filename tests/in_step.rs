@@ -1,0 +1,150 @@
+//! Four processes with memories above one Redis, all of which write, while the network, the server and they themselves are
+//! in trouble: no copy in a memory is served that is behind Redis by more than the bound. Every read is checked.
+//!
+//! A read is wrong if a newer version of its key had been dropped in Redis for longer than the bound when the read began. What
+//! counts as dropped is what its writer was told is dropped. All clocks are the machine's one.
+//!
+//! With a guard taken out the same run finds wrong reads. `scripts/in_step.sh` runs it for longer.
+
+#![cfg(unix)]
+
+#[path = "in_step/books.rs"]
+mod books;
+#[path = "in_step/child.rs"]
+mod child;
+#[path = "in_step/job.rs"]
+mod job;
+mod support;
+#[path = "in_step/troubles.rs"]
+mod troubles;
+
+use std::time::Duration;
+
+use books::Books;
+use job::{JOB, Job, Mode, Process};
+use larder::tier::redis::Flaw;
+use support::proxy::Proxy;
+use support::redis_cluster::RedisCluster;
+use support::redis_server::RedisServer;
+use troubles::{Place, troubles};
+
+const PROCESSES: usize = 4;
+/// So many reads make a run that means something.
+const LEAST_READS: u64 = 250_000;
+
+/// For how long each run goes on.
+fn duration() -> Duration {
+    let wanted = std::env::var("LARDER_TEST_SECONDS").ok();
+    Duration::from_secs(
+        wanted.map_or(25, |seconds| seconds.parse().expect("LARDER_TEST_SECONDS is a number")),
+    )
+}
+
+/// Not a test: what a process does that is started by one.
+#[test]
+fn does_its_job() {
+    if let Ok(job) = std::env::var(JOB) {
+        child::work(&Job::read(&job));
+    }
+}
+
+/// One server, and a line of its own for each process.
+async fn one_server(test: &'static str, mode: Mode, flaw: Option<Flaw>) -> Option<Books> {
+    let server = RedisServer::start_one_or_skip(test).await?;
+    let store = RedisServer::start_one_or_skip(test).await?;
+    let mut proxies = Vec::new();
+    let mut processes = Vec::new();
+    for _ in 0..PROCESSES {
+        let proxy = Proxy::to(server.address()).await;
+        let redis = vec![support::rights::url(proxy.address())];
+        processes.push(Process::start(&Job { redis, store: store.url_of_default_user(), mode, flaw }));
+        proxies.push(proxy);
+    }
+    Some(run(&mut processes, &Place::Server { server: &server, proxies: &proxies }).await)
+}
+
+/// A cluster in which replicas take over.
+async fn a_cluster(test: &'static str, mode: Mode) -> Option<Books> {
+    let cluster = RedisCluster::start_or_skip(test).await?;
+    let store = RedisServer::start_one_or_skip(test).await?;
+    let job = Job { redis: cluster.urls(), store: store.url_of_default_user(), mode, flaw: None };
+    let mut processes: Vec<Process> = (0..PROCESSES).map(|_| Process::start(&job)).collect();
+    Some(run(&mut processes, &Place::Cluster(&cluster)).await)
+}
+
+async fn run(processes: &mut [Process], place: &Place<'_>) -> Books {
+    let mut books = Books::default();
+    books.troubles = troubles(processes, place, duration()).await;
+    processes.iter_mut().for_each(Process::end);
+    for process in processes {
+        books.enter(process.report().await);
+    }
+    books
+}
+
+fn judge(books: &Books) {
+    println!("{books}");
+    assert!(books.wrong().is_empty(), "{:?}\n{books}", books.wrong());
+    if duration() < Duration::from_secs(20) {
+        return; // Of a short run not much can be said.
+    }
+    assert!(books.reads > LEAST_READS, "{books}");
+    assert!(books.hits > LEAST_READS / 2, "{books}");
+    assert!(books.doubts > 10 && books.flushes > 500 && books.revalidated > 100, "{books}");
+    assert!(books.troubles.values().all(|times| *times > 0), "{books}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn by_messages() {
+    if let Some(books) = one_server("by_messages", Mode::Bus, None).await {
+        judge(&books);
+        assert!(books.missed > 0 && books.woken > 0, "{books}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn by_tracking() {
+    if let Some(books) = one_server("by_tracking", Mode::Tracked, None).await {
+        judge(&books);
+        assert!(books.woken > 0, "{books}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn by_messages_on_a_cluster() {
+    if let Some(books) = a_cluster("by_messages_on_a_cluster", Mode::Bus).await {
+        judge(&books);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn by_tracking_on_a_cluster() {
+    if let Some(books) = a_cluster("by_tracking_on_a_cluster", Mode::Tracked).await {
+        judge(&books);
+    }
+}
+
+/// What each guard is for.
+async fn is_found(test: &'static str, mode: Mode, flaw: Flaw) {
+    let Some(books) = one_server(test, mode, Some(flaw)).await else { return };
+    println!("{flaw:?}: {} wrong\n{books}", books.wrong().len());
+    if duration() >= Duration::from_secs(20) {
+        assert!(!books.wrong().is_empty(), "{flaw:?} goes unnoticed\n{books}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_the_barrier_wrong_reads_are_found() {
+    is_found("without_the_barrier_wrong_reads_are_found", Mode::Bus, Flaw::NoBarrier).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_a_flush_before_the_subscription_wrong_reads_are_found() {
+    let test = "with_a_flush_before_the_subscription_wrong_reads_are_found";
+    is_found(test, Mode::Bus, Flaw::EarlyFlush).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_marks_taken_too_late_wrong_reads_are_found() {
+    is_found("with_marks_taken_too_late_wrong_reads_are_found", Mode::Tracked, Flaw::LateMark).await;
+}
