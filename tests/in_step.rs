@@ -74,7 +74,7 @@ async fn a_cluster(test: &'static str, mode: Mode) -> Option<Books> {
 
 async fn run(processes: &mut [Process], place: &Place<'_>) -> Books {
     let mut books = Books::default();
-    books.troubles = troubles(processes, place, duration()).await;
+    (books.troubles, books.history) = troubles(processes, place, duration()).await;
     processes.iter_mut().for_each(Process::end);
     for process in processes {
         books.enter(process.report().await);
@@ -84,7 +84,7 @@ async fn run(processes: &mut [Process], place: &Place<'_>) -> Books {
 
 fn judge(books: &Books) {
     println!("{books}");
-    assert!(books.wrong().is_empty(), "{:?}\n{books}", books.wrong());
+    assert!(books.wrong().is_empty(), "{:#?}\n{:#?}\n{books}", books.wrong(), books.history);
     if duration() < Duration::from_secs(20) {
         return; // Of a short run not much can be said.
     }

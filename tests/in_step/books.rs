@@ -20,6 +20,8 @@ pub(crate) struct Books {
     pub(crate) revalidated: u64,
     loads: u64,
     pub(crate) troubles: BTreeMap<&'static str, u64>,
+    /// Each of them with its time.
+    pub(crate) history: Vec<String>,
 }
 
 /// A read that was behind by more than the bound, and by how much, in milliseconds.
@@ -30,6 +32,7 @@ pub(crate) struct Wrong {
     version: u64,
     newer: u64,
     behind: u64,
+    at: u64,
 }
 
 impl Books {
@@ -70,15 +73,15 @@ impl Books {
 
     /// The reads that began later than the bound after a newer version was dropped everywhere.
     pub(crate) fn wrong(&self) -> Vec<Wrong> {
-        let bound = BOUND.as_nanos() as u64;
+        let bound = BOUND.as_micros() as u64;
         let mut wrong = Vec::new();
         for ((key, version), read) in &self.last_reads {
             let newer = self.writes.get(key).into_iter().flat_map(|of_key| of_key.range(version + 1..));
             if let Some((newer, at)) = newer.min_by_key(|(_, at)| **at)
                 && at + bound <= *read
             {
-                let behind = (read - at) / 1_000_000;
-                wrong.push(Wrong { key: *key, version: *version, newer: *newer, behind });
+                let behind = (read - at) / 1_000;
+                wrong.push(Wrong { key: *key, version: *version, newer: *newer, behind, at: *read });
             }
         }
         wrong

@@ -106,10 +106,10 @@ impl Loader<u64, u64> for Shared {
     }
 }
 
-/// Nanoseconds on the machine's clock, the same for all processes.
-fn now() -> u64 {
+/// Microseconds on the machine's clock, the same for all processes.
+pub(crate) fn now() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
+    now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1_000
 }
 
 async fn read_for_ever(cache: LayeredCache<u64, u64>, over: Arc<AtomicBool>, seen: Arc<Mutex<Seen>>) {

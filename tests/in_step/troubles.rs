@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use crate::child::now;
 use crate::job::{BOUND, Process};
 use crate::support::proxy::Proxy;
 use crate::support::redis_cluster::{RedisCluster, TakeOver};
@@ -15,11 +16,12 @@ pub(crate) enum Place<'a> {
     Cluster(&'a RedisCluster),
 }
 
-const ON_A_SERVER: [&str; 10] = [
+const ON_A_SERVER: [&str; 11] = [
     "cut",
     "half open",
     "replies lost",
     "slow",
+    "all cut on slow lines",
     "clients killed",
     "output buffer full",
     "process stopped",
@@ -35,9 +37,9 @@ pub(crate) async fn troubles(
     processes: &[Process],
     place: &Place<'_>,
     duration: Duration,
-) -> BTreeMap<&'static str, u64> {
+) -> (BTreeMap<&'static str, u64>, Vec<String>) {
     let end = Instant::now() + duration;
-    let mut times = BTreeMap::new();
+    let (mut times, mut history) = (BTreeMap::new(), Vec::new());
     sleep(Duration::from_secs(2)).await; // until all have begun
     let names: &[&str] = match place {
         Place::Server { .. } => &ON_A_SERVER,
@@ -52,13 +54,15 @@ pub(crate) async fn troubles(
         }
         let trouble = order.pop().expect("some are left");
         *times.entry(trouble).or_default() += 1;
+        let begin = now();
         match place {
             Place::Server { server, proxies } => on_a_server(trouble, server, proxies, processes).await,
             Place::Cluster(cluster) => on_a_cluster(trouble, cluster, processes).await,
         }
+        history.push(format!("{trouble} from {begin} to {}", now()));
         sleep(BOUND.mul_f64(fastrand::f64())).await;
     }
-    times
+    (times, history)
 }
 
 /// A while, sometimes shorter than the bound, sometimes longer.
@@ -85,6 +89,16 @@ async fn on_a_server(trouble: &str, server: &RedisServer, proxies: &[Proxy], pro
             proxy.delay(Duration::from_millis(fastrand::u64(0..2_000)));
             a_while().await;
             proxy.heal();
+        }
+        // New connections are made, but it takes time in which much is dropped.
+        "all cut on slow lines" => {
+            let delay = Duration::from_millis(fastrand::u64(20..45));
+            proxies.iter().for_each(|proxy| proxy.delay(delay));
+            for _ in 0..3 {
+                proxies.iter().for_each(Proxy::cut);
+                sleep(Duration::from_millis(700)).await;
+            }
+            proxies.iter().for_each(Proxy::heal);
         }
         "clients killed" => {
             let kind = if fastrand::bool() { "pubsub" } else { "normal" };

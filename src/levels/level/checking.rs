@@ -61,6 +61,8 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
                     let copy = copy.marked((*marks.get(nth)?)?);
                     self.context.events.emit(&Event::Revalidated);
                     if let Some(Some(lease)) = leases.get(nth)
+                        // One that nobody would be told of was given a short life, and keeps it.
+                        && copy.mark().is_reached()
                         && trust.holds(copy.mark(), now)
                     {
                         kept.push((nth, *lease, copy.clone()));

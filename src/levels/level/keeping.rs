@@ -28,7 +28,12 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
                 && found.keep
                 && errand.place.is_wanted()
             {
-                fills.push((at, lease, self.own_term(&found.entry), self.context.covered(&errand.place)));
+                fills.push((
+                    at,
+                    lease,
+                    self.own_term(&found.entry, errand.asked),
+                    self.context.covered(&errand.place),
+                ));
             }
         }
         let filled = match fills.is_empty() {

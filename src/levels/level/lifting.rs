@@ -8,6 +8,7 @@ use crate::bounds::{Key, Value};
 use crate::entry::Entry;
 use crate::levels::Found;
 use crate::tier::{Acquired, Lease, Purpose, Tier};
+use crate::time::Timestamp;
 
 impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
     /// The right to keep copies that may come from below, in a tier of this process. It costs nothing there, and is
@@ -26,19 +27,25 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
 
     /// The best copy from below, kept here from now on.
     pub(super) async fn lifted_copy(&self, key: &K, skipped: Option<&'static str>) -> Option<Found<V>> {
-        let lease = self.leases_to_lift(slice::from_ref(key)).await;
+        let (lease, asked) = (self.leases_to_lift(slice::from_ref(key)).await, self.now());
         let below = self.below.copy(key, skipped).await;
-        self.lift(slice::from_ref(key), &lease, slice::from_ref(&below)).await;
+        self.lift(slice::from_ref(key), &lease, slice::from_ref(&below), asked).await;
         below
     }
 
     /// Keeps copies from below, so that they are nearer the next time.
-    pub(super) async fn lift(&self, keys: &[K], leases: &[Option<Lease>], copies: &[Option<Found<V>>]) {
+    pub(super) async fn lift(
+        &self,
+        keys: &[K],
+        leases: &[Option<Lease>],
+        copies: &[Option<Found<V>>],
+        asked: Timestamp,
+    ) {
         let rights = keys.iter().zip(leases).zip(copies);
         let lifted: Vec<(&K, Lease, Cow<'_, Entry<V>>)> = rights
             .filter_map(|((key, lease), found)| {
                 let found = found.as_ref().filter(|found| found.keep)?;
-                Some((key, (*lease)?, self.own_term(&found.entry)))
+                Some((key, (*lease)?, self.own_term(&found.entry, asked)))
             })
             .collect();
         if !lifted.is_empty() {

@@ -46,6 +46,8 @@ struct Errand<K> {
     has_copy: bool,
     /// What the copy is marked with that the answer becomes here.
     mark: Mark,
+    /// When it set out.
+    asked: Timestamp,
 }
 
 /// What this tier says to somebody who wants to fill a key.
@@ -146,7 +148,10 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
     ) -> (Errand<K>, Question<K, V>) {
         let question = Question { previous: stale.or(question.previous), ..question };
         let (key, place) = (question.key.clone(), Arc::clone(&question.place));
-        (Errand { at, key, place, right, has_copy: question.previous.is_some(), mark }, question)
+        (
+            Errand { at, key, place, right, has_copy: question.previous.is_some(), mark, asked: self.now() },
+            question,
+        )
     }
 
     /// Asks below, and keeps what comes from there.
@@ -168,9 +173,11 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
 
     /// An entry as this tier may keep it: above a shared tier only for a while, since other processes write too, unless
     /// their word reaches it.
-    fn own_term<'a>(&self, entry: &'a Entry<V>) -> Cow<'a, Entry<V>> {
+    ///
+    /// That while counts from before the levels below were `asked`: a process can be stopped between the answer and this.
+    fn own_term<'a>(&self, entry: &'a Entry<V>, asked: Timestamp) -> Cow<'a, Entry<V>> {
         match self.context.shared && !self.tier.is_shared() && !entry.mark().is_reached() {
-            true => Cow::Owned(entry.clone().until(self.now().after(self.context.local_ttl))),
+            true => Cow::Owned(entry.clone().until(asked.after(self.context.local_ttl))),
             false => Cow::Borrowed(entry),
         }
     }
@@ -273,9 +280,9 @@ impl<K: Key, V: Value, T: Tier<K, V>> Levels<K, V> for Level<T, K, V> {
             return best;
         }
         let asked: Vec<K> = wanting.iter().map(|at| keys[*at].clone()).collect();
-        let leases = self.leases_to_lift(&asked).await;
+        let (leases, begin) = (self.leases_to_lift(&asked).await, self.now());
         let below = self.below.copies(&asked, skipped).await;
-        self.lift(&asked, &leases, &below).await;
+        self.lift(&asked, &leases, &below, begin).await;
         for (at, below) in wanting.into_iter().zip(below) {
             best[at] = better(best[at].take(), below, now);
         }
@@ -343,7 +350,7 @@ impl<K: Key, V: Value, T: Tier<K, V>> Levels<K, V> for Level<T, K, V> {
     }
 
     async fn publish(&self, key: &K, hold: Hold, entry: &Entry<V>) -> Result<bool> {
-        let mark = self.below.mark(key);
+        let (mark, asked) = (self.below.mark(key), self.now());
         match self.below.publish(key, hold, entry).await {
             Ok(true) => {
                 let entry = entry.clone().marked(mark);
@@ -351,7 +358,7 @@ impl<K: Key, V: Value, T: Tier<K, V>> Levels<K, V> for Level<T, K, V> {
                     self.dropped(self.tier.release_many(slice::from_ref(key), hold).await)?;
                     return Ok(true);
                 }
-                let entry = self.own_term(&entry);
+                let entry = self.own_term(&entry, asked);
                 Ok(self.dropped(self.tier.publish(key, hold, &entry).await)? == Filled::Stored)
             }
             // Below, another writer came between: whose value is the store's is unknown, so nothing is kept here.

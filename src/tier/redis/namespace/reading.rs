@@ -89,14 +89,15 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
     ) -> Result<(Moment, Answer, Vec<Mark>), Fault> {
         let mut patience = self.redis.0.patience();
         let mut call = self.call(names[0]).await?;
+        // Before the link is chosen: of one whose listener has ended since, they are void with the next listener's flush.
+        let mut own: Vec<Mark> = names.iter().map(|name| self.tracked_mark_of(name)).collect();
         // All names of one question are in one bucket, or all buckets on one server.
         let mut tracked = self.wants_tracking(names[0]) && call.track();
         loop {
-            let marks = names.iter().map(|name| match tracked {
-                true => self.tracked_mark_of(name),
-                false => self.mark_of(name),
-            });
-            let marks: Vec<Mark> = marks.collect();
+            let marks = match tracked {
+                true => std::mem::take(&mut own),
+                false => names.iter().map(|name| self.mark_of(name)).collect(),
+            };
             match call.ask::<Answer>(command).await {
                 Err(Fault::Lost) if patience > 0 => {
                     patience -= 1;
