@@ -14,11 +14,11 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::job::Job;
 
-pub(crate) const KEYS: u64 = 48;
-const READERS: u64 = 3;
-const WRITERS: u64 = 2;
+pub(crate) const KEYS: u64 = 120;
+const READERS: u64 = 10;
+const WRITERS: u64 = 4;
 /// Hits that are made without a pause.
-const AT_ONCE: u64 = 60;
+const AT_ONCE: u64 = 80;
 /// So long a write is followed by none of the same writer, at the most.
 const PAUSE: Duration = Duration::from_millis(60);
 

@@ -16,12 +16,15 @@ pub(crate) enum Place<'a> {
     Cluster(&'a RedisCluster),
 }
 
+/// In which a flush that comes before the subscription leaves a hole.
+pub(crate) const SLOW_RECONNECT: &str = "listeners cut on slow lines";
+
 const ON_A_SERVER: [&str; 11] = [
     "cut",
     "half open",
     "replies lost",
     "slow",
-    "all cut on slow lines",
+    SLOW_RECONNECT,
     "clients killed",
     "output buffer full",
     "process stopped",
@@ -32,11 +35,12 @@ const ON_A_SERVER: [&str; 11] = [
 const ON_A_CLUSTER: [&str; 5] =
     ["agreed take-over", "primary killed", "clients killed", "process stopped", "nothing"];
 
-/// One trouble after the other until the time is over. How often each came.
+/// One trouble after the other until the time is over, `favourite` before each of them. How often each came, and when.
 pub(crate) async fn troubles(
     processes: &[Process],
     place: &Place<'_>,
     duration: Duration,
+    favourite: Option<&'static str>,
 ) -> (BTreeMap<&'static str, u64>, Vec<String>) {
     let end = Instant::now() + duration;
     let (mut times, mut history) = (BTreeMap::new(), Vec::new());
@@ -51,6 +55,7 @@ pub(crate) async fn troubles(
         if order.is_empty() {
             order = names.to_vec();
             fastrand::shuffle(&mut order);
+            order = order.into_iter().flat_map(|trouble| [Some(trouble), favourite]).flatten().collect();
         }
         let trouble = order.pop().expect("some are left");
         *times.entry(trouble).or_default() += 1;
@@ -90,13 +95,13 @@ async fn on_a_server(trouble: &str, server: &RedisServer, proxies: &[Proxy], pro
             a_while().await;
             proxy.heal();
         }
-        // New connections are made, but it takes time in which much is dropped.
-        "all cut on slow lines" => {
-            let delay = Duration::from_millis(fastrand::u64(20..45));
+        // Those who listen are cut off, and it takes them a while, in which much is dropped, to listen again.
+        SLOW_RECONNECT => {
+            let delay = Duration::from_millis(fastrand::u64(6..14));
             proxies.iter().for_each(|proxy| proxy.delay(delay));
-            for _ in 0..3 {
-                proxies.iter().for_each(Proxy::cut);
-                sleep(Duration::from_millis(700)).await;
+            for kind in ["pubsub", "pubsub", "pubsub", "pubsub", "normal"] {
+                server.command(&["CLIENT", "KILL", "TYPE", kind]).await;
+                sleep(Duration::from_millis(500)).await;
             }
             proxies.iter().for_each(Proxy::heal);
         }

@@ -42,6 +42,15 @@ impl Ear {
         Self { bus, heard: Mutex::default(), ended: Notify::new() }
     }
 
+    /// No copy counts any more.
+    pub(super) fn flush_all(&self) {
+        for (member, bucket) in
+            self.bus.members().iter().flat_map(|member| buckets().map(move |b| (member, b)))
+        {
+            obey(member, bucket, Act::Flush);
+        }
+    }
+
     /// Something has come.
     pub(super) fn hear(&self, PushInfo { kind, data }: PushInfo) {
         match kind {
@@ -78,11 +87,7 @@ impl Ear {
     /// Keys that were read on this connection have changed; or all of them may have.
     fn changed(&self, data: &[Value]) {
         let Some(Value::Array(names)) = data.first() else {
-            let members = self.bus.members();
-            for (member, bucket) in members.iter().flat_map(|member| buckets().map(move |b| (member, b))) {
-                obey(member, bucket, Act::Flush);
-            }
-            return;
+            return self.flush_all();
         };
         for name in names {
             if let Value::BulkString(name) = name
@@ -101,9 +106,6 @@ impl Ear {
             false => Listening::Bus(Follower::default()),
         };
         self.heard.lock().places.insert(place.clone(), listening);
-        if self.bus.has(Flaw::EarlyFlush) {
-            self.each(&place.0, |member| obey(member, place.1, Act::Flush));
-        }
     }
 
     /// Whether a bucket is listened to.
