@@ -91,6 +91,7 @@ pub mod guide;
 pub mod journal;
 mod levels;
 mod lifetime;
+mod receipt;
 pub mod store;
 pub mod strategy;
 #[doc(hidden)]
@@ -116,6 +117,7 @@ pub use engine::{
 pub use entry::{Entry, Freshness};
 pub use error::{BoxError, Error, ErrorKind, Fault, Operation, Outcome, Result, StoreError};
 pub use event::{Event, Observer, Stats};
+pub use receipt::{ParseReceiptError, Receipt};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use store::sqlx;
 pub use store::{

@@ -1,6 +1,7 @@
 //! What a write answers.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::receipt::Receipt;
 use crate::store::Ticket;
 
 /// What came of a write: where it is, what became of the copies, and what the write itself answered.
@@ -10,6 +11,7 @@ pub struct Written<T = ()> {
     reached: Reached,
     copies: Copies,
     ticket: Option<Ticket>,
+    receipt: Receipt,
 }
 
 /// How far a write has come.
@@ -39,12 +41,16 @@ pub enum Copies {
 
 impl Written {
     pub(crate) const fn new(reached: Reached, copies: Copies) -> Self {
-        Self { output: (), reached, copies, ticket: None }
+        Self { output: (), reached, copies, ticket: None, receipt: Receipt::UNKNOWN }
     }
 
     /// The journal has it, and there is something to wait for.
     pub(crate) fn with_ticket(self, ticket: Option<Ticket>) -> Self {
         Self { ticket, ..self }
+    }
+
+    pub(crate) fn with_receipt(self, receipt: Receipt) -> Self {
+        Self { receipt, ..self }
     }
 
     /// What a [`Cache`](crate::Cache) of your own answers that has no store behind it.
@@ -114,6 +120,7 @@ impl<T> Written<T> {
     }
 
     pub(crate) fn with_output<U>(self, output: U) -> Written<U> {
-        Written { output, reached: self.reached, copies: self.copies, ticket: self.ticket }
+        let Self { output: _, reached, copies, ticket, receipt } = self;
+        Written { output, reached, copies, ticket, receipt }
     }
 }
