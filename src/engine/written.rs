@@ -75,6 +75,35 @@ impl<T> Written<T> {
         self.copies
     }
 
+    /// The proof of the write, for reads elsewhere: one that is given it answers with nothing older, in whichever process.
+    /// As a string it goes wherever the next request comes from.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use larder::{Memory, ReadOptions, Receipt, testing::FakeStore};
+    /// use std::time::Duration;
+    ///
+    /// let store = FakeStore::with([(7, "old")]);
+    /// let process = || {
+    ///     let builder = larder::cache_aside(store.clone()).tier(Memory::with_capacity(100));
+    ///     builder.ttl(Duration::from_secs(60)).build()
+    /// };
+    /// let (here, elsewhere) = (process()?, process()?);
+    /// assert_eq!(elsewhere.get(&7).await?, Some("old")); // and keeps it for a minute
+    ///
+    /// let sent: String = here.put(&7, "new").await?.receipt().to_string();
+    ///
+    /// let receipt: Receipt = sent.parse()?;
+    /// assert_eq!(elsewhere.get(&7).await?, Some("old"));
+    /// assert_eq!(elsewhere.get_with(&7, ReadOptions::new().covering(&receipt)).await?, Some("new"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub const fn receipt(&self) -> &Receipt {
+        &self.receipt
+    }
+
     /// Resolves when the write outlives this process: at once, unless it waits in a
     /// [`Volatile`](crate::journal::Volatile) journal, which nothing outlives; then when the store has it.
     ///
