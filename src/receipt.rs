@@ -42,6 +42,7 @@ pub struct Receipt(Option<Arc<Told>>);
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Told {
     origin: u64,
+    number: u64,
     at: Timestamp,
     copy: Option<u64>,
     waits: bool,
@@ -63,6 +64,8 @@ pub struct Reading {
 pub(crate) struct Facts {
     /// Which cache it is, unlike any other in any process.
     pub(crate) origin: u64,
+    /// Which of its receipts it is.
+    pub(crate) number: u64,
     /// When the write was surely done, on the cache's clock.
     pub(crate) at: Timestamp,
     /// The number of the copy that it left in a shared tier, folded.
@@ -78,9 +81,9 @@ impl Receipt {
     pub(crate) const UNKNOWN: Self = Self(None);
 
     pub(crate) fn new(facts: Facts) -> Self {
-        let Facts { origin, at, copy, waits, mut readings } = facts;
+        let Facts { origin, number, at, copy, waits, mut readings } = facts;
         readings.truncate(MOST);
-        Self(Some(Arc::new(Told { origin, at, copy, waits, readings })))
+        Self(Some(Arc::new(Told { origin, number, at, copy, waits, readings })))
     }
 
     /// When the write was done, on the clock of the cache called `origin`, if it was made there.
@@ -91,6 +94,11 @@ impl Receipt {
     /// Whether the write may wait where no other cache can read it.
     pub(crate) fn waits_elsewhere(&self, origin: u64) -> bool {
         self.0.as_ref().is_some_and(|told| told.waits && told.origin != origin)
+    }
+
+    /// Whether it can be told from all others.
+    pub(crate) fn is_one_of_a_kind(&self) -> bool {
+        self.0.is_some()
     }
 
     /// The moment on the clocks of servers.
@@ -109,12 +117,12 @@ impl Receipt {
     }
 }
 
-/// `r1`, and where something is known: the cache, its time, the copy, whether it waits, and the servers' times.
+/// `r1`, and where something is known: the cache, which of its receipts, its time, the copy, whether it waits, and the servers' times.
 impl fmt::Display for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(VERSION)?;
         let Some(told) = &self.0 else { return Ok(()) };
-        write!(f, "-{:x}-{:x}-", told.origin, told.at.as_nanos())?;
+        write!(f, "-{:x}-{:x}-{:x}-", told.origin, told.number, told.at.as_nanos())?;
         if let Some(copy) = told.copy {
             write!(f, "{copy:x}")?;
         }
@@ -155,7 +163,8 @@ fn parse(written: &str) -> Option<Receipt> {
         return None;
     }
     let Some(origin) = parts.next() else { return Some(Receipt::UNKNOWN) };
-    let (origin, at) = (hex(origin)?, Timestamp::from_nanos(hex(parts.next()?)?));
+    let (origin, number) = (hex(origin)?, hex(parts.next()?)?);
+    let at = Timestamp::from_nanos(hex(parts.next()?)?);
     let copy = match parts.next()? {
         "" => None,
         copy => Some(hex(copy)?),
@@ -165,7 +174,7 @@ fn parse(written: &str) -> Option<Receipt> {
     if readings.len() > MOST {
         return None;
     }
-    Some(Receipt::new(Facts { origin, at, copy, waits, readings }))
+    Some(Receipt::new(Facts { origin, number, at, copy, waits, readings }))
 }
 
 fn reading(written: &str) -> Option<Reading> {
@@ -184,20 +193,20 @@ mod tests {
 
     fn any_receipt() -> impl Strategy<Value = Receipt> {
         let readings = proptest::collection::vec((any::<u32>(), any::<u64>()), 0..=MOST);
-        let told = (any::<u64>(), any::<u64>(), any::<Option<u64>>(), any::<bool>(), readings);
-        told.prop_map(|(origin, at, copy, waits, readings)| {
+        let told = (any::<[u64; 3]>(), any::<Option<u64>>(), any::<bool>(), readings);
+        told.prop_map(|([origin, number, at], copy, waits, readings)| {
             let readings = readings.into_iter().map(|(life, millis)| Reading { life, millis }).collect();
-            Receipt::new(Facts { origin, at: Timestamp::from_nanos(at), copy, waits, readings })
+            Receipt::new(Facts { origin, number, at: Timestamp::from_nanos(at), copy, waits, readings })
         })
     }
 
     #[test]
     fn its_string_is_what_it_always_was() {
         let readings = vec![Reading { life: 0xdead_beef, millis: 1_700_000_000_000 }];
-        let facts =
-            Facts { origin: 0x1f, at: Timestamp::from_nanos(0xa0), copy: Some(7), waits: false, readings };
-        let receipt = Receipt::new(facts);
-        assert_eq!(receipt.to_string(), "r1-1f-a0-7--deadbeef@18bcfe56800");
+        let at = Timestamp::from_nanos(0xa0);
+        let receipt =
+            Receipt::new(Facts { origin: 0x1f, number: 2, at, copy: Some(7), waits: false, readings });
+        assert_eq!(receipt.to_string(), "r1-1f-2-a0-7--deadbeef@18bcfe56800");
         assert_eq!(receipt.to_string().parse(), Ok(receipt));
         assert_eq!(Receipt::UNKNOWN.to_string(), "r1");
     }
@@ -214,26 +223,27 @@ mod tests {
             "r1-1",
             "r1-1-2",
             "r1-1-2-3",
-            "r1-1-2--x",
-            "r1-1-2--W",
-            "r1-01-2--",
-            "r1-1-A--",
-            "r1-+1-2--",
-            "r1-1-2-3--",
-            "r1-1-2-3--1@",
-            "r1-1-2-3--@1",
-            "r1-1-2-3--1@2@3",
-            "r1-1-2-3--100000000@1",
-            "r1-10000000000000000-2--",
+            "r1-1-2-3-4",
+            "r1-1-2-3--x",
+            "r1-1-2-3--W",
+            "r1-01-2-3--",
+            "r1-1-A-3--",
+            "r1-1-+2-3--",
+            "r1-1-2-3-4--",
+            "r1-1-2-3-4--1@",
+            "r1-1-2-3-4--@1",
+            "r1-1-2-3-4--1@2@3",
+            "r1-1-2-3-4--100000000@1",
+            "r1-10000000000000000-2-3--",
             " r1",
             "r1 ",
-            "r1-1-2-3--\0@1",
-            "r1-é-2--",
+            "r1-1-2-3-4--\0@1",
+            "r1-é-2-3--",
         ];
         for written in hostile {
             assert_eq!(written.parse::<Receipt>(), Err(ParseReceiptError), "{written:?}");
         }
-        let many = format!("r1-1-2--{}", "-1@1".repeat(MOST + 1));
+        let many = format!("r1-1-2-3--{}", "-1@1".repeat(MOST + 1));
         assert_eq!(many.parse::<Receipt>(), Err(ParseReceiptError), "more servers than it can have");
         assert_eq!("r1-".repeat(1_000_000).parse::<Receipt>(), Err(ParseReceiptError));
     }
@@ -241,7 +251,8 @@ mod tests {
     #[test]
     fn the_copy_of_the_write_is_known_in_each_life_that_it_names() {
         let readings = vec![Reading { life: 0x8000_0005, millis: 1 }];
-        let facts = Facts { origin: 1, at: Timestamp::ZERO, copy: Some(7), waits: false, readings };
+        let facts =
+            Facts { origin: 1, number: 1, at: Timestamp::ZERO, copy: Some(7), waits: false, readings };
         let receipt = Receipt::new(facts);
         let known = [7, 7 ^ (5 << 32), 7 ^ (6 << 32), 8].map(|number| receipt.is_of_copy(number));
         assert_eq!(known, [true, true, false, false]);

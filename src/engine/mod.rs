@@ -82,6 +82,9 @@ struct Parts<K, V> {
     number: u64,
     /// Tells its receipts from those of any other cache in any process.
     origin: u64,
+    /// How many receipts it has made.
+    receipts: AtomicU64,
+    seen: receipts::Seen,
     flights: Arc<Flights<K, V>>,
     key_locks: Arc<KeyLocks>,
     background: Arc<Background>,
@@ -98,6 +101,8 @@ impl<K: Key, V: Value> Engine<K, V> {
             setup,
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             origin: receipts::origin(),
+            receipts: AtomicU64::new(0),
+            seen: receipts::Seen::default(),
             flights: Arc::new(Flights::new()),
             key_locks: Arc::new(KeyLocks::new()),
             background: Arc::new(Background::default()),

@@ -1,5 +1,11 @@
 //! Receipts: made of what is known of a write, and found on this cache's clock for a read.
 
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
+
+use foldhash::quality::RandomState;
+use parking_lot::Mutex;
+
 use super::options::ReadOptions;
 use super::served::Served;
 use super::{Engine, search};
@@ -9,6 +15,27 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::levels::{Found, Since};
 use crate::receipt::{Facts, Receipt};
 use crate::tier::Hold;
+use crate::time::Timestamp;
+
+/// How many receipts are remembered at once.
+const MOST: usize = 1_024;
+
+/// When receipts were first seen that nobody can place in time: their writes were done before that.
+///
+/// Without it every read with such a receipt would load, and after a restart of the server all that are under way are such.
+#[derive(Default)]
+pub(super) struct Seen(Mutex<HashMap<Receipt, Timestamp, RandomState>>);
+
+impl Seen {
+    /// When `receipt` was first seen: now, where nobody remembers.
+    fn first(&self, receipt: &Receipt, now: Timestamp) -> Timestamp {
+        let mut seen = self.0.lock();
+        if seen.len() >= MOST && !seen.contains_key(receipt) {
+            seen.clear();
+        }
+        *seen.entry(receipt.clone()).or_insert(now)
+    }
+}
 
 impl<K: Key, V: Value> Engine<K, V> {
     /// A receipt for what has been done to `keys` before now.
@@ -22,6 +49,7 @@ impl<K: Key, V: Value> Engine<K, V> {
         let backing = self.0.setup.backing.as_ref();
         Receipt::new(Facts {
             origin: self.0.origin,
+            number: self.0.receipts.fetch_add(1, Ordering::Relaxed),
             at: self.context().clock.now(),
             copy: published.map(folded),
             waits: waits && backing.is_some_and(|backing| !backing.is_read_by_others()),
@@ -47,7 +75,11 @@ impl<K: Key, V: Value> Engine<K, V> {
         let done = match own {
             _ if options.is_reload() => now,
             Some(own) => own,
-            None => self.0.setup.levels.moment_of(keys, receipt.readings()).await.unwrap_or(now),
+            None => match self.0.setup.levels.moment_of(keys, receipt.readings()).await {
+                Some(moment) => moment,
+                None if receipt.is_one_of_a_kind() => self.0.seen.first(&receipt, now),
+                None => now,
+            },
         };
         Ok(options.reload_unless(Since::write(done.min(now), receipt)))
     }
@@ -108,4 +140,30 @@ fn waits_elsewhere() -> Error {
         "the receipt is of a write that waited in the journal of another cache, which this one cannot read: wait until it \
          is `stored()`, and take a receipt then",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn receipt(origin: u64) -> Receipt {
+        let (at, readings) = (Timestamp::ZERO, Vec::new());
+        Receipt::new(Facts { origin, number: 1, at, copy: None, waits: false, readings })
+    }
+
+    #[test]
+    fn a_receipt_was_first_seen_once() {
+        let (seen, at) = (Seen::default(), Timestamp::from_nanos);
+        assert_eq!([1, 2, 3].map(|now| seen.first(&receipt(7), at(now))), [at(1); 3]);
+        assert_eq!(seen.first(&receipt(8), at(4)), at(4));
+    }
+
+    #[test]
+    fn it_does_not_grow_without_bound() {
+        let seen = Seen::default();
+        for origin in 0..3 * MOST as u64 {
+            assert_eq!(seen.first(&receipt(origin), Timestamp::from_nanos(origin)).as_nanos(), origin);
+        }
+        assert!(seen.0.lock().len() <= MOST);
+    }
 }

@@ -54,8 +54,14 @@ mod tests {
     #[test]
     fn what_the_write_left_is_new_enough_whenever_it_was_dated() {
         let number = Mark::NONE.of_copy(77).copy();
-        let facts =
-            Facts { origin: 1, at: Timestamp::ZERO, copy: Some(number), waits: false, readings: vec![] };
+        let facts = Facts {
+            origin: 1,
+            number: 1,
+            at: Timestamp::ZERO,
+            copy: Some(number),
+            waits: false,
+            readings: vec![],
+        };
         let since = Since::write(Timestamp::from_nanos(10), Receipt::new(facts));
         assert!(since.covers(&copy_as_of(5).marked(Mark::NONE.of_copy(77))));
         assert!(
