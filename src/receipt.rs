@@ -117,7 +117,8 @@ impl Receipt {
     }
 }
 
-/// `r1`, and where something is known: the cache, which of its receipts, its time, the copy, whether it waits, and the servers' times.
+/// `r1`, and where something is known: the cache, which of its receipts, its time, the copy, whether it waits, and the times
+/// of the servers.
 impl fmt::Display for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(VERSION)?;
