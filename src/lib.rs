@@ -58,6 +58,8 @@
 //!
 //! - A read that begins after a write has been answered, in whichever process, returns nothing older; through a tier of
 //!   its own process above the shared one at most [`local_ttl`](Builder::local_ttl) later.
+//! - A read that is given the [receipt](Written::receipt) of a write returns nothing older, in whichever process, whatever that
+//!   one has in memory.
 //! - With [`Consistency::Linearizable`] it returns what the store had at some moment while it read, and a writer that dies
 //!   leaves no old copy.
 //! - Of all processes one loads a key, and the others wait for it, for a while.
@@ -91,6 +93,7 @@ pub mod guide;
 pub mod journal;
 mod levels;
 mod lifetime;
+mod receipt;
 pub mod store;
 pub mod strategy;
 #[doc(hidden)]
@@ -116,6 +119,7 @@ pub use engine::{
 pub use entry::{Entry, Freshness};
 pub use error::{BoxError, Error, ErrorKind, Fault, Operation, Outcome, Result, StoreError};
 pub use event::{Event, Observer, Stats};
+pub use receipt::{ParseReceiptError, Receipt};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 pub use store::sqlx;
 pub use store::{

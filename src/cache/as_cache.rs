@@ -8,6 +8,7 @@ use crate::bounds::{Key, Value};
 use crate::engine::{Leftovers, Local, ReadOptions, Served, WriteOptions, Written};
 use crate::error::Result;
 use crate::event::Stats;
+use crate::receipt::Receipt;
 use crate::tier::{Lookup, Scope};
 
 impl<K: Key, V: Value> Cache<K, V> for LayeredCache<K, V> {
@@ -67,6 +68,10 @@ impl<K: Key, V: Value> Cache<K, V> for LayeredCache<K, V> {
 
     fn clear_where<'a>(&'a self, scope: &'a Scope<K>) -> Reply<'a, ()> {
         Box::pin(self.clear_where(scope))
+    }
+
+    fn receipt(&self, keys: &[K]) -> Receipt {
+        self.receipt(keys)
     }
 
     fn stats(&self) -> Stats {

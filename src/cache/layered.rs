@@ -16,6 +16,7 @@ use crate::engine::{Engine, Leftovers, Local, ReadOptions, Served, WriteOptions,
 use crate::error::{Error, Operation, Result, StoreError};
 use crate::event::Stats;
 use crate::levels::Load;
+use crate::receipt::Receipt;
 use crate::store::{Counter, WriteBehind};
 use crate::strategy::{ReadStrategy, WriteStrategy};
 use crate::tenant::{OfTenant, Tenant};
@@ -90,7 +91,7 @@ impl<K: Key, V: Value> LayeredCache<K, V> {
     }
 
     async fn find(&self, key: &K, options: &ReadOptions) -> Result<Option<Served<V>>> {
-        let operation = if options.wants_reload() { Operation::Refresh } else { Operation::Get };
+        let operation = if options.is_reload() { Operation::Refresh } else { Operation::Get };
         self.0.read.find(self.engine(), key, options).await.map_err(|error| self.at(error, operation))
     }
 
@@ -132,7 +133,16 @@ impl<K: Key, V: Value> LayeredCache<K, V> {
     ///
     /// As [`get`](Self::get).
     pub async fn get_entry(&self, key: &K) -> Result<Option<Served<V>>> {
-        self.find(key, &ReadOptions::new()).await
+        self.get_entry_with(key, ReadOptions::new()).await
+    }
+
+    /// [`get_entry`](Self::get_entry) with options for this call.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub async fn get_entry_with(&self, key: &K, options: ReadOptions) -> Result<Option<Served<V>>> {
+        self.find(key, &options).await
     }
 
     /// A copy, or else what `load` says, which is kept. Of many who ask for one key, one loads.
@@ -297,6 +307,14 @@ impl<K: Key, V: Value> LayeredCache<K, V> {
     /// As [`invalidate`](Self::invalidate). A failure does not spare the other keys.
     pub async fn invalidate_many(&self, keys: &[K]) -> Result<()> {
         self.engine().invalidate(keys.to_vec()).await.map_err(|error| self.at(error, Operation::Invalidate))
+    }
+
+    /// A receipt for whatever was done to `keys` before now, through this cache or past it: a read that is given it
+    /// answers with nothing older, in any process. For after an [`invalidate`](Self::invalidate), or a write that only now
+    /// is [`stored`](Written::stored); what a write answers has a [receipt](Written::receipt) of its own.
+    #[must_use]
+    pub fn receipt(&self, keys: &[K]) -> Receipt {
+        self.engine().receipt(keys)
     }
 
     /// Runs a write of your own, and drops the copies of `keys` after it.

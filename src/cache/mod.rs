@@ -21,6 +21,7 @@ use crate::bounds::{Key, Value};
 use crate::engine::{Leftovers, Local, ReadOptions, Served, WriteOptions, Written};
 use crate::error::{Error, ErrorKind, Outcome, Result, StoreError};
 use crate::event::Stats;
+use crate::receipt::Receipt;
 use crate::tier::{Lookup, Scope};
 
 pub use answer::Answer;
@@ -163,6 +164,11 @@ pub trait Cache<K: Key, V: Value>: Send + Sync + 'static {
     /// What [`CacheExt::clear_tenant`] calls: drops the copies of the keys in `scope`. Unless overridden, all.
     fn clear_where<'a>(&'a self, _scope: &'a Scope<K>) -> Reply<'a, ()> {
         self.clear()
+    }
+
+    /// A receipt for whatever was done to `keys` before now. Unless overridden, one that only a load covers.
+    fn receipt(&self, _keys: &[K]) -> Receipt {
+        Receipt::default()
     }
 
     /// What has happened so far.

@@ -50,6 +50,12 @@ impl Mark {
         }
     }
 
+    /// The number of the shared tier's copy, folded.
+    #[must_use]
+    pub const fn copy(self) -> u64 {
+        self.copy
+    }
+
     /// Whether it is of the copy that the shared tier knows by this number.
     #[must_use]
     pub const fn is_of(self, number: u128) -> bool {

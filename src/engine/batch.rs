@@ -34,9 +34,14 @@ impl<K: Key, V: Value> Engine<K, V> {
             Ok(loader) => loader,
             Err(error) => return all(keys, &error),
         };
+        let options = match self.since_receipt(keys, options).await {
+            Ok(options) => options,
+            Err(error) => return all(keys, &error),
+        };
         let mut open = Open::new(keys);
-        open.take(self.look_first(keys, options).await);
-        let options = &self.having_looked(options.clone());
+        open.take(self.look_first(keys, &options).await);
+        self.take_newer(&mut open, &options);
+        let options = &self.having_looked(options);
         while let Some(seats) = self.seats(&mut open, options) {
             let mut own = Vec::new();
             let mut leaders = seats.leaders.into_iter().peekable();
@@ -66,9 +71,14 @@ impl<K: Key, V: Value> Engine<K, V> {
         load: &dyn Load<K, V>,
         options: &ReadOptions,
     ) -> Vec<Result<Served<V>>> {
+        let options = match self.since_receipt(keys, options).await {
+            Ok(options) => options,
+            Err(error) => return all(keys, &error),
+        };
         let mut open = Open::new(keys);
-        open.take(self.look_first(keys, options).await);
-        let options = &self.having_looked(options.clone());
+        open.take(self.look_first(keys, &options).await);
+        self.take_newer(&mut open, &options);
+        let options = &self.having_looked(options);
         while let Some(seats) = self.seats(&mut open, options) {
             let (positions, leaders): (Vec<_>, Vec<_>) = seats.leaders.into_iter().unzip();
             let outcomes = self.search(&leaders, load, options).await;
@@ -79,6 +89,13 @@ impl<K: Key, V: Value> Engine<K, V> {
             self.ride_all(&mut open, seats.passengers).await;
         }
         self.answers(open)
+    }
+
+    /// Answers what the topmost tier has that is new enough for who has a receipt.
+    fn take_newer(&self, open: &mut Open<'_, K, V>, options: &ReadOptions) {
+        for (key, answer) in open.keys.iter().zip(&mut open.answers).filter(|(_, answer)| answer.is_none()) {
+            *answer = self.newer_here(key, options).map(Ok);
+        }
     }
 
     /// Seats for all keys that are still open; `None` when none is.

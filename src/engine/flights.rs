@@ -21,9 +21,9 @@ use tokio::time::Instant;
 
 use crate::bounds::{Key, Value};
 use crate::error::Result;
-use crate::levels::{Found, Place, Seat};
+use crate::levels::{Found, Place, Seat, Since};
 use crate::sync::Mutex;
-use crate::time::{self, Unanswered};
+use crate::time::{self, Timestamp, Unanswered};
 
 /// What a flight brings back.
 pub(crate) type Outcome<V> = Result<Found<V>>;
@@ -82,6 +82,22 @@ pub(crate) struct Manner {
     /// Whether another process' reload would do as well.
     pub(crate) or_anothers: bool,
     pub(crate) skipped: Option<&'static str>,
+    /// The moment of a write that the answer must not be older than.
+    pub(crate) after: Option<Timestamp>,
+}
+
+impl Ticket {
+    /// Whether the answer of this flight may do for a search in some manner. Who has a receipt joins only those that ask
+    /// the store, if at all, after the write: `R1: begins a search, store→v1 · W, where no tier could be reached: store←v2 ·
+    /// R2, with W's receipt: joins R1` would wait in vain.
+    fn may_do_for(&self, manner: Manner) -> bool {
+        match manner.after {
+            Some(moment) => {
+                self.manner.reload && self.manner.skipped == manner.skipped && self.place.asks_after(moment)
+            }
+            None => manner == Manner::default() || manner == self.manner,
+        }
+    }
 }
 
 /// Boarding makes the caller one of two.
@@ -104,10 +120,9 @@ impl<K: Key, V: Value> Flights<K, V> {
     /// Joins the flight of `key`, or begins one that must land before `deadline`.
     pub(crate) fn board(self: &Arc<Self>, key: &K, manner: Manner, deadline: Instant) -> Boarding<K, V> {
         let mut shard = self.shard(key).lock();
-        let will_do = |flight: &&Flight<V>| manner == Manner::default() || manner == flight.ticket.manner;
-        if let Some(flight) = shard.get(key).filter(will_do) {
+        if let Some(flight) = shard.get(key).filter(|flight| flight.ticket.may_do_for(manner)) {
             let seat = flight.ticket.place.board();
-            return Boarding::Passenger(Passenger { flight: flight.clone(), seat });
+            return Boarding::Passenger(Passenger { flight: flight.clone(), seat, since: None });
         }
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
@@ -173,7 +188,7 @@ impl<K: Key, V: Value> Leader<K, V> {
     /// A seat for the caller who began the flight and lets a task lead it.
     pub(crate) fn passenger(&self) -> Passenger<V> {
         let flight = Flight { ticket: Arc::clone(&self.ticket), answer: self.sender.subscribe() };
-        Passenger { flight, seat: 0 }
+        Passenger { flight, seat: 0, since: None }
     }
 
     /// Gives the answer to all who wait; dropping the leader then clears the table.
@@ -192,6 +207,8 @@ impl<K: Key, V: Value> Drop for Leader<K, V> {
 pub(crate) struct Passenger<V> {
     flight: Flight<V>,
     seat: Seat,
+    /// What the answer must not be older than, for who did not begin the flight.
+    since: Option<Since>,
 }
 
 /// How waiting ended.
@@ -209,12 +226,20 @@ impl<V: Value> Passenger<V> {
         &self.flight.ticket
     }
 
+    /// The same passenger, who takes no answer that is older.
+    pub(crate) fn asking(self, since: Option<Since>) -> Self {
+        Self { since, ..self }
+    }
+
     pub(crate) async fn arrive(&mut self) -> Arrival<V> {
         let patience = self.flight.ticket.place.deadline() + GRACE;
         let landed = self.flight.answer.wait_for(Option::is_some);
         match time::within(patience, landed).await {
             Ok(Ok(outcome)) => match &*outcome {
                 Some(Ok(found)) if found.covers <= self.seat => Arrival::TooOld,
+                Some(Ok(found)) if self.since.as_ref().is_some_and(|since| !since.covers(&found.entry)) => {
+                    Arrival::TooOld
+                }
                 Some(outcome) => Arrival::Landed(outcome.clone()),
                 None => Arrival::LeaderGone,
             },

@@ -11,6 +11,7 @@ mod key_locks;
 mod nesting;
 mod obligations;
 mod options;
+mod receipts;
 #[cfg(all(test, shuttle))]
 mod schedules;
 mod search;
@@ -79,6 +80,11 @@ struct Parts<K, V> {
     setup: Setup<K, V>,
     /// Tells this cache's turns from another's in the nesting chain.
     number: u64,
+    /// Tells its receipts from those of any other cache in any process.
+    origin: u64,
+    /// How many receipts it has made.
+    receipts: AtomicU64,
+    seen: receipts::Seen,
     flights: Arc<Flights<K, V>>,
     key_locks: Arc<KeyLocks>,
     background: Arc<Background>,
@@ -94,6 +100,9 @@ impl<K: Key, V: Value> Engine<K, V> {
             back_off: BackOff::new(setup.refresh_back_off),
             setup,
             number: NEXT.fetch_add(1, Ordering::Relaxed),
+            origin: receipts::origin(),
+            receipts: AtomicU64::new(0),
+            seen: receipts::Seen::default(),
             flights: Arc::new(Flights::new()),
             key_locks: Arc::new(KeyLocks::new()),
             background: Arc::new(Background::default()),
@@ -156,6 +165,9 @@ impl<K: Key, V: Value> Engine<K, V> {
     ///
     /// [`ErrorKind::NoStore`] when the options want a reload: copies are all there is here.
     pub async fn copies(&self, keys: &[K], options: &ReadOptions) -> Result<Vec<Option<Served<V>>>> {
+        if options.receipt().is_some() {
+            return self.copies_covered(keys, options).await;
+        }
         if options.wants_reload() {
             return Err(search::no_loader());
         }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::levels::Since;
+use crate::receipt::Receipt;
 use crate::time::Timestamp;
 
 /// Options of one read.
@@ -16,48 +18,80 @@ use crate::time::Timestamp;
 pub struct ReadOptions {
     ttl: Option<Duration>,
     reload: bool,
-    newest_known: Option<Timestamp>,
+    newest_known: Option<Since>,
     looked: bool,
     skipped: Option<&'static str>,
+    receipt: Option<Receipt>,
 }
 
 impl ReadOptions {
     /// What the cache is set to.
     #[must_use]
     pub const fn new() -> Self {
-        Self { ttl: None, reload: false, newest_known: None, looked: false, skipped: None }
+        Self { ttl: None, reload: false, newest_known: None, looked: false, skipped: None, receipt: None }
     }
 
     /// If this read loads, the value is kept for `ttl`; zero keeps it nowhere. Of several reads that share a load the
     /// one that began it decides.
     #[must_use]
-    pub const fn ttl(self, ttl: Duration) -> Self {
-        Self { ttl: Some(ttl), ..self }
+    pub const fn ttl(mut self, ttl: Duration) -> Self {
+        self.ttl = Some(ttl);
+        self
     }
 
     /// Load whatever copies there are, and replace them.
     #[must_use]
-    pub const fn reload(self) -> Self {
-        Self { reload: true, ..self }
+    pub const fn reload(mut self) -> Self {
+        self.reload = true;
+        self
     }
 
     /// Pass the tier of this name over, as if it were not there: neither read it nor fill it.
     #[must_use]
-    pub const fn skip_tier(self, name: &'static str) -> Self {
-        Self { skipped: Some(name), ..self }
+    pub const fn skip_tier(mut self, name: &'static str) -> Self {
+        self.skipped = Some(name);
+        self
+    }
+
+    /// Answer with nothing older than the write that `receipt` is of, in whichever process it was made: a copy serves only if
+    /// it is surely newer, or the write's own; else the store is asked. When that fails, so does the read.
+    ///
+    /// Of a write that waits in a journal only its own process can read ([`Reached::Journal`](crate::Reached), not in a
+    /// `journal::RedisStream`) the receipt is good there; elsewhere the read fails with
+    /// [`ErrorKind::Unsupported`](crate::ErrorKind). Wait until it is [`stored`](crate::Written::stored), and take
+    /// [another](crate::LayeredCache::receipt).
+    ///
+    /// See [`Written::receipt`](crate::Written::receipt).
+    #[must_use]
+    pub fn covering(self, receipt: &Receipt) -> Self {
+        Self { receipt: Some(receipt.clone()), ..self }
     }
 
     /// Loads anew, unless there is a copy that was asked for after `moment`.
-    pub(crate) const fn reload_unless_newer(self, moment: Timestamp) -> Self {
-        Self { reload: true, newest_known: Some(moment), ..self }
+    pub(crate) fn reload_unless_newer(self, moment: Timestamp) -> Self {
+        self.reload_unless(Since::moment(moment))
+    }
+
+    /// Loads anew, unless there is a copy that is new enough.
+    pub(crate) fn reload_unless(self, since: Since) -> Self {
+        Self { reload: true, newest_known: Some(since), receipt: None, ..self }
+    }
+
+    /// The same without the receipt: nothing that can be found is older.
+    pub(crate) fn whatever_the_receipt(self) -> Self {
+        Self { receipt: None, ..self }
+    }
+
+    pub(crate) const fn receipt(&self) -> Option<&Receipt> {
+        self.receipt.as_ref()
     }
 
     /// The copies of the key have just been looked at, and there is none to serve.
-    pub(crate) const fn looked(self) -> Self {
+    pub(crate) fn looked(self) -> Self {
         Self { looked: true, ..self }
     }
 
-    pub(crate) const fn not_looked(self) -> Self {
+    pub(crate) fn not_looked(self) -> Self {
         Self { looked: false, ..self }
     }
 
@@ -65,8 +99,8 @@ impl ReadOptions {
         self.looked
     }
 
-    pub(crate) const fn newest_known(&self) -> Option<Timestamp> {
-        self.newest_known
+    pub(crate) const fn newest_known(&self) -> Option<&Since> {
+        self.newest_known.as_ref()
     }
 
     pub(crate) const fn own_ttl(&self) -> Option<Duration> {
@@ -75,16 +109,21 @@ impl ReadOptions {
 
     /// Whether the copy at hand may not be what is wanted.
     pub(crate) const fn is_special(&self) -> bool {
-        self.reload || self.skipped.is_some()
+        self.wants_reload() || self.skipped.is_some()
     }
 
     pub(crate) const fn skipped(&self) -> Option<&'static str> {
         self.skipped
     }
 
-    /// Whether copies are to be passed over: for strategies.
+    /// Whether copies are to be passed over, unless the engine knows them to be new enough: for strategies.
     #[must_use]
     pub const fn wants_reload(&self) -> bool {
+        self.reload || self.receipt.is_some()
+    }
+
+    /// Whether the caller wants a load, whatever copies there are.
+    pub(crate) const fn is_reload(&self) -> bool {
         self.reload
     }
 }

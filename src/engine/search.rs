@@ -1,6 +1,7 @@
 //! Searching for a key: in the lead of a flight, or with another's answer.
 
 use std::panic::AssertUnwindSafe;
+use std::slice;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
@@ -15,7 +16,7 @@ use crate::bounds::{Key, Value};
 use crate::entry::Freshness;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
-use crate::levels::{Found, Load, Question, Search, unanswered};
+use crate::levels::{Found, Load, Question, Search, Since, unanswered};
 use crate::store::EntryLoader;
 use crate::time::{self, Unanswered};
 
@@ -29,10 +30,27 @@ impl<K: Key, V: Value> Engine<K, V> {
     /// The loader's failure, the load deadline, or a cache without loader, closed, or outside a runtime.
     pub async fn find(&self, key: &K, options: &ReadOptions) -> Result<Served<V>> {
         let loader = self.loader()?;
+        if options.receipt().is_some() {
+            return Box::pin(self.find_covered(key, loader, options)).await;
+        }
         match self.look_for(key, options).await {
             Some(found) => self.answer(Ok(found)),
             // On the heap, to leave the way of hits short.
             None => Box::pin(self.find_by_flight(key, loader, self.having_looked(options.clone()))).await,
+        }
+    }
+
+    /// The same for who has a receipt.
+    async fn find_covered(
+        &self,
+        key: &K,
+        loader: Arc<dyn EntryLoader<K, V>>,
+        options: &ReadOptions,
+    ) -> Result<Served<V>> {
+        let options = self.since_receipt(slice::from_ref(key), options).await?;
+        match self.newer_here(key, &options) {
+            Some(found) => self.answer(Ok(found)),
+            None => self.find_by_flight(key, loader, options).await,
         }
     }
 
@@ -61,6 +79,14 @@ impl<K: Key, V: Value> Engine<K, V> {
         load: &dyn Load<K, V>,
         options: &ReadOptions,
     ) -> Result<Served<V>> {
+        let placed = match options.receipt() {
+            Some(_) => Some(Box::pin(self.since_receipt(slice::from_ref(key), options)).await?),
+            None => None,
+        };
+        let options = placed.as_ref().unwrap_or(options);
+        if let Some(found) = self.newer_here(key, options) {
+            return self.answer(Ok(found));
+        }
         let looks = !options.is_special() && !self.context().lifetime.stale.is_zero();
         let stale = if looks { self.copy(key).await } else { None };
         if let Some(stale) = &stale
@@ -189,13 +215,16 @@ impl<K: Key, V: Value> Engine<K, V> {
         }
         let deadline = time::from_now(self.0.setup.load_deadline);
         let boarding = self.0.flights.board(key, manner(options), deadline);
-        if let Boarding::Passenger(passenger) = &boarding {
-            if nesting::is_in(Under::Flight(passenger.ticket().id())) {
-                return Err(nested_load());
-            }
-            self.events().emit(&Event::Coalesced);
+        let passenger = match boarding {
+            Boarding::Leader(leader) => return Ok(Boarding::Leader(leader)),
+            Boarding::Passenger(passenger) => passenger,
+        };
+        if nesting::is_in(Under::Flight(passenger.ticket().id())) {
+            return Err(nested_load());
         }
-        Ok(boarding)
+        self.events().emit(&Event::Coalesced);
+        let since = options.newest_known().filter(|since| since.of_write().is_some());
+        Ok(Boarding::Passenger(passenger.asking(since.cloned())))
     }
 
     /// Waits for another's flight. `None`: its leader is gone, its answer is too old for this passenger, or its time was up
@@ -264,7 +293,7 @@ impl<K: Key, V: Value> Engine<K, V> {
             load,
             ttl: options.own_ttl(),
             reload: options.wants_reload(),
-            unless_newer: options.newest_known(),
+            unless_newer: options.newest_known().cloned(),
             looked: options.has_looked(),
             skipped: options.skipped(),
         };
@@ -326,6 +355,7 @@ fn manner(options: &ReadOptions) -> Manner {
         reload: options.wants_reload(),
         or_anothers: options.newest_known().is_some(),
         skipped: options.skipped(),
+        after: options.newest_known().and_then(Since::of_write),
     }
 }
 

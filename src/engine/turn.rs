@@ -52,6 +52,8 @@ pub struct Turn<K: Key, V: Value> {
     wrote: bool,
     /// What can be awaited of it, if it waits for the store.
     ticket: Option<Ticket>,
+    /// The claim under which it may have left a copy.
+    published: Option<Hold>,
 }
 
 /// How far a turn has come, which decides what its end must put right.
@@ -98,6 +100,7 @@ impl<K: Key, V: Value> Turn<K, V> {
             stage: Stage::Before,
             wrote: false,
             ticket: None,
+            published: None,
         })
     }
 
@@ -230,6 +233,7 @@ impl<K: Key, V: Value> Turn<K, V> {
         self.hold().await?;
         // From here on each tier ends the hold as it keeps, or does not keep, the value.
         let Some((hold, _)) = self.hold.take() else { return Ok(self.invalidate().await) };
+        self.published = Some(hold);
         let mut kept = Ok(true);
         for change in changes {
             let one = self.keep_one(hold, change).await;
@@ -410,7 +414,8 @@ impl<K: Key, V: Value> Turn<K, V> {
             None if self.wrote => Reached::Store,
             None => Reached::CopiesOnly,
         };
-        Written::new(reached, copies).with_ticket(self.ticket.clone())
+        let receipt = self.engine.receipt_of(&self.keys, self.published, self.ticket.is_some());
+        Written::new(reached, copies).with_ticket(self.ticket.clone()).with_receipt(receipt)
     }
 
     fn store(&self) -> Result<Arc<dyn Store<K, V>>> {

@@ -1,6 +1,7 @@
 //! What a write answers.
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::receipt::Receipt;
 use crate::store::Ticket;
 
 /// What came of a write: where it is, what became of the copies, and what the write itself answered.
@@ -10,6 +11,7 @@ pub struct Written<T = ()> {
     reached: Reached,
     copies: Copies,
     ticket: Option<Ticket>,
+    receipt: Receipt,
 }
 
 /// How far a write has come.
@@ -39,12 +41,16 @@ pub enum Copies {
 
 impl Written {
     pub(crate) const fn new(reached: Reached, copies: Copies) -> Self {
-        Self { output: (), reached, copies, ticket: None }
+        Self { output: (), reached, copies, ticket: None, receipt: Receipt::UNKNOWN }
     }
 
     /// The journal has it, and there is something to wait for.
     pub(crate) fn with_ticket(self, ticket: Option<Ticket>) -> Self {
         Self { ticket, ..self }
+    }
+
+    pub(crate) fn with_receipt(self, receipt: Receipt) -> Self {
+        Self { receipt, ..self }
     }
 
     /// What a [`Cache`](crate::Cache) of your own answers that has no store behind it.
@@ -67,6 +73,35 @@ impl<T> Written<T> {
     /// What became of the copies.
     pub const fn copies(&self) -> Copies {
         self.copies
+    }
+
+    /// The proof of the write, for reads elsewhere: one that is given it answers with nothing older, in whichever process.
+    /// As a string it goes wherever the next request comes from.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use larder::{Memory, ReadOptions, Receipt, testing::FakeStore};
+    /// use std::time::Duration;
+    ///
+    /// let store = FakeStore::with([(7, "old")]);
+    /// let process = || {
+    ///     let builder = larder::cache_aside(store.clone()).tier(Memory::with_capacity(100));
+    ///     builder.ttl(Duration::from_secs(60)).build()
+    /// };
+    /// let (here, elsewhere) = (process()?, process()?);
+    /// assert_eq!(elsewhere.get(&7).await?, Some("old")); // and keeps it for a minute
+    ///
+    /// let sent: String = here.put(&7, "new").await?.receipt().to_string();
+    ///
+    /// let receipt: Receipt = sent.parse()?;
+    /// assert_eq!(elsewhere.get(&7).await?, Some("old"));
+    /// assert_eq!(elsewhere.get_with(&7, ReadOptions::new().covering(&receipt)).await?, Some("new"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub const fn receipt(&self) -> &Receipt {
+        &self.receipt
     }
 
     /// Resolves when the write outlives this process: at once, unless it waits in a
@@ -114,6 +149,7 @@ impl<T> Written<T> {
     }
 
     pub(crate) fn with_output<U>(self, output: U) -> Written<U> {
-        Written { output, reached: self.reached, copies: self.copies, ticket: self.ticket }
+        let Self { output: _, reached, copies, ticket, receipt } = self;
+        Written { output, reached, copies, ticket, receipt }
     }
 }

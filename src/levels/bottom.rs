@@ -14,6 +14,7 @@ use crate::coherence::Mark;
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result, StoreError};
 use crate::event::Event;
+use crate::receipt::Reading;
 use crate::store::{Finding, LoadRequest, Loaded};
 use crate::tier::{Hold, Lookup, Scope};
 use crate::time::Timestamp;
@@ -33,6 +34,7 @@ impl<K: Key> Bottom<K> {
     ) -> Vec<Result<Found<V>>> {
         // Taken before the load: an answer is as old as its question.
         let as_of = self.context.clock.now();
+        questions.iter().for_each(|question| question.place.ask(as_of));
         let covered: Vec<_> =
             questions.iter().map(|question| self.context.covered(&question.place)).collect();
         match load(questions, search).await {
@@ -144,6 +146,14 @@ impl<K: Key, V: Value> Levels<K, V> for Bottom<K> {
 
     async fn revalidate(&self, copies: &[(K, Mark)]) -> Result<Vec<Option<Mark>>> {
         Ok(vec![None; copies.len()])
+    }
+
+    fn readings(&self, _keys: &[K]) -> Vec<Reading> {
+        Vec::new()
+    }
+
+    async fn moment_of(&self, _keys: &[K], _readings: &[Reading]) -> Option<Timestamp> {
+        None
     }
 
     fn has_copies(&self) -> bool {

@@ -13,6 +13,7 @@ mod bottom;
 mod level;
 mod owed;
 mod quota;
+mod since;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,7 @@ use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result, StoreError};
 use crate::event::Events;
 use crate::lifetime::Lifetime;
+use crate::receipt::Reading;
 use crate::store::{EntryLoader, LoadRequest, Loaded};
 use crate::sync::{AtomicBool, AtomicU64, Ordering};
 use crate::tier::{Hold, Lookup, Scope};
@@ -36,6 +38,7 @@ pub(crate) use bottom::Bottom;
 pub(crate) use level::Level;
 pub(crate) use owed::{Debt, Owed};
 pub(crate) use quota::Quota;
+pub(crate) use since::Since;
 
 /// One key to search for.
 pub(crate) struct Question<K, V> {
@@ -52,6 +55,8 @@ pub(crate) struct Place {
     lost: AtomicBool,
     /// How many seats have been taken.
     boarded: AtomicU64,
+    /// When the store was asked, in nanoseconds of the cache's clock; zero before that.
+    asked: AtomicU64,
 }
 
 /// A seat in a search, counted in the order of boarding; the one who began it has the first.
@@ -59,7 +64,7 @@ pub(crate) type Seat = u64;
 
 impl Place {
     pub(crate) fn until(deadline: Instant) -> Self {
-        Self { deadline, lost: AtomicBool::new(false), boarded: AtomicU64::new(1) }
+        Self { deadline, lost: AtomicBool::new(false), boarded: AtomicU64::new(1), asked: AtomicU64::new(0) }
     }
 
     /// The next seat.
@@ -70,6 +75,17 @@ impl Place {
     /// How many have boarded so far.
     pub(crate) fn boarded(&self) -> Seat {
         self.boarded.load(Ordering::Acquire)
+    }
+
+    /// The store is being asked, at this moment.
+    pub(crate) fn ask(&self, at: Timestamp) {
+        self.asked.store(at.as_nanos(), Ordering::Release);
+    }
+
+    /// Whether the store, if it is asked at all, is asked after this moment; who boards sees by the answer whether it was.
+    pub(crate) fn asks_after(&self, moment: Timestamp) -> bool {
+        let asked = self.asked.load(Ordering::Acquire);
+        asked == 0 || asked > moment.as_nanos()
     }
 
     pub(crate) fn deadline(&self) -> Instant {
@@ -101,6 +117,13 @@ pub(crate) struct Found<V> {
     pub(crate) covers: Seat,
 }
 
+impl<V> Found<V> {
+    /// What the tier of this name had, and nobody searched for.
+    pub(crate) const fn here(entry: Entry<V>, tier: &'static str) -> Self {
+        Self { entry, tier: Some(tier), keep: false, covers: ALL }
+    }
+}
+
 /// Everybody.
 pub(crate) const ALL: Seat = Seat::MAX;
 
@@ -125,6 +148,12 @@ pub(crate) trait Levels<K: Key, V: Value>: Send + Sync + 'static {
 
     /// Whether the shared tier, from here down, still has these copies: a new mark for each of which it does.
     async fn revalidate(&self, copies: &[(K, Mark)]) -> Result<Vec<Option<Mark>>>;
+
+    /// This moment on the clocks of the shared tier's servers.
+    fn readings(&self, keys: &[K]) -> Vec<Reading>;
+
+    /// The moment of such readings on the clock of the cache, where it can be told.
+    async fn moment_of(&self, keys: &[K], readings: &[Reading]) -> Option<Timestamp>;
 
     /// Whether there is a tier from here down.
     fn has_copies(&self) -> bool;
@@ -216,8 +245,8 @@ pub(crate) struct Search<'a, K, V> {
     pub(crate) ttl: Option<Duration>,
     /// Ask the store whatever copies there are,
     pub(crate) reload: bool,
-    /// but for a fresh one of a later moment than this: somebody else has just renewed it.
-    pub(crate) unless_newer: Option<Timestamp>,
+    /// but for a fresh one that is newer than this: somebody else has just renewed it.
+    pub(crate) unless_newer: Option<Since>,
     /// Whether the shared tier has just been found without a fresh copy. It is asked for a lease at once, and says so then
     /// if there is one after all.
     pub(crate) looked: bool,

@@ -11,8 +11,10 @@ use async_trait::async_trait;
 use crate::bounds::{Key, Value};
 use crate::entry::Entry;
 use crate::error::{Error, Result, StoreError};
+use crate::receipt::Reading;
 use crate::store::{Change, Loader, Saved, Store};
 use crate::tier::{Acquired, Filled, Hold, Host, Lease, Purpose, Scope, Tier};
+use crate::time::Timestamp;
 
 /// A tier or a store with faults: it does what the one inside does, unless told to fail or to take its time.
 #[derive(Clone, Debug)]
@@ -108,6 +110,15 @@ impl<K: Key, V: Value, T: Tier<K, V>> Tier<K, V> for Faulty<T> {
 
     fn attach(&self, host: &Host) -> Result<()> {
         self.inner.attach(host)
+    }
+
+    fn readings(&self, keys: &[K]) -> Vec<Reading> {
+        self.inner.readings(keys)
+    }
+
+    async fn moment_of(&self, keys: &[K], readings: &[Reading]) -> Option<Timestamp> {
+        self.faults.strike_tier().await.ok()?;
+        self.inner.moment_of(keys, readings).await
     }
 
     fn lease(&self) -> Option<Duration> {

@@ -10,6 +10,8 @@ use crate::bounds::{Key, Value};
 use crate::coherence::Mark;
 use crate::entry::Entry;
 use crate::error::Result;
+use crate::receipt::Reading;
+use crate::time::Timestamp;
 
 /// Every call is that of the tier inside. Give it to one cache only: two would see each other's keys.
 impl<K: Key, V: Value, T: Tier<K, V>> Tier<K, V> for Arc<T> {
@@ -38,6 +40,14 @@ impl<K: Key, V: Value, T: Tier<K, V>> Tier<K, V> for Arc<T> {
         copies: &[(K, Mark)],
     ) -> impl Future<Output = Result<Vec<Option<Mark>>>> + Send {
         (**self).revalidate_many(copies)
+    }
+
+    fn readings(&self, keys: &[K]) -> Vec<Reading> {
+        (**self).readings(keys)
+    }
+
+    fn moment_of(&self, keys: &[K], readings: &[Reading]) -> impl Future<Output = Option<Timestamp>> + Send {
+        (**self).moment_of(keys, readings)
     }
 
     fn lease(&self) -> Option<Duration> {

@@ -43,6 +43,8 @@ use crate::bounds::{Key, Value};
 use crate::coherence::Mark;
 use crate::entry::Entry;
 use crate::error::Result;
+use crate::receipt::Reading;
+use crate::time::Timestamp;
 
 pub use fenced::{Fenced, LocalMap, Stored};
 #[doc(hidden)]
@@ -180,6 +182,24 @@ pub trait Tier<K: Key, V: Value>: Send + Sync + 'static {
     /// once more before it does.
     #[doc(hidden)]
     fn word_of_end(&self, _key: &K) -> impl Future<Output = Option<BoxFuture<'static, ()>>> + Send {
+        std::future::ready(None)
+    }
+
+    /// This moment on the clocks of a shared tier's servers that have `keys`, as late as it can be; of those that are known
+    /// without asking.
+    #[doc(hidden)]
+    fn readings(&self, _keys: &[K]) -> Vec<Reading> {
+        Vec::new()
+    }
+
+    /// The moment of `readings` on the clock of the cache, rather too late than too early; nothing where none of them is of a
+    /// server that has `keys`, in its present life.
+    #[doc(hidden)]
+    fn moment_of(
+        &self,
+        _keys: &[K],
+        _readings: &[Reading],
+    ) -> impl Future<Output = Option<Timestamp>> + Send {
         std::future::ready(None)
     }
 

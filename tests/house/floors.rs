@@ -13,6 +13,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("coherence", 1),
     ("entry", 1),
     ("lifetime", 1),
+    ("receipt", 1),
     ("event", 1),
     ("tenant", 1),
     ("change", 1),

@@ -22,6 +22,7 @@ use crate::coherence::Mark;
 use crate::entry::{Entry, Freshness};
 use crate::error::Result;
 use crate::event::Event;
+use crate::receipt::Reading;
 use crate::sync::{AtomicBool, Ordering};
 use crate::tier::{Filled, Hold, Lease, Lookup, Scope, Tier};
 use crate::time::Timestamp;
@@ -123,9 +124,9 @@ impl<K: Key, V: Value, T: Tier<K, V>> Level<T, K, V> {
 
     /// Whether a copy makes a load unnecessary.
     fn will_do(&self, entry: &Entry<V>, search: &Search<'_, K, V>) -> bool {
-        let is_new = match (search.reload, search.unless_newer) {
+        let is_new = match (search.reload, &search.unless_newer) {
             (false, _) => true,
-            (true, Some(moment)) => entry.as_of() > moment,
+            (true, Some(since)) => since.covers(entry),
             (true, None) => false,
         };
         let now = self.context.clock.now();
@@ -300,6 +301,17 @@ impl<K: Key, V: Value, T: Tier<K, V>> Levels<K, V> for Level<T, K, V> {
         }
     }
 
+    fn readings(&self, keys: &[K]) -> Vec<Reading> {
+        if self.tier.is_shared() { self.tier.readings(keys) } else { self.below.readings(keys) }
+    }
+
+    async fn moment_of(&self, keys: &[K], readings: &[Reading]) -> Option<Timestamp> {
+        match self.tier.is_shared() {
+            true => self.tier.moment_of(keys, readings).await,
+            false => self.below.moment_of(keys, readings).await,
+        }
+    }
+
     fn has_copies(&self) -> bool {
         true
     }
@@ -353,7 +365,7 @@ impl<K: Key, V: Value, T: Tier<K, V>> Levels<K, V> for Level<T, K, V> {
         let (mark, asked) = (self.below.mark(key), self.now());
         match self.below.publish(key, hold, entry).await {
             Ok(true) => {
-                let entry = entry.clone().marked(mark);
+                let entry = entry.clone().marked(mark.of_copy(hold.number()));
                 if !self.tier.is_shared() && !self.context.may_lift(&entry) {
                     self.dropped(self.tier.release_many(slice::from_ref(key), hold).await)?;
                     return Ok(true);

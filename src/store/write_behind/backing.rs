@@ -20,6 +20,8 @@ pub(crate) trait Backing<K, V>: Send + Sync {
     async fn settle(&self, keys: &[K]) -> Result<()>;
     /// Has an operand merged into what a key has; what that comes to.
     async fn merge(&self, key: &K, operand: V) -> Result<V, StoreError>;
+    /// Whether other processes read what waits.
+    fn is_read_by_others(&self) -> bool;
     fn backlog(&self) -> Backlog;
     async fn flush(&self) -> Result<()>;
     /// How many writes are left.
@@ -45,6 +47,10 @@ impl<K: Key + Ord, V: Value> Backing<K, V> for WriteBehind<K, V> {
 
     async fn merge(&self, key: &K, operand: V) -> Result<V, StoreError> {
         self.merge(key, operand).await
+    }
+
+    fn is_read_by_others(&self) -> bool {
+        self.is_shared()
     }
 
     fn backlog(&self) -> Backlog {

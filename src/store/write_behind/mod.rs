@@ -340,6 +340,11 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
         }
     }
 
+    /// Whether writes wait where many processes write to, and read.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.0.shared.is_some()
+    }
+
     /// What a later call can wait for: the last writes of `keys`.
     pub(crate) fn ticket(&self, keys: &[K]) -> Option<Ticket> {
         if let Some(shared) = &self.0.shared {

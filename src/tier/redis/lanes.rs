@@ -167,6 +167,11 @@ impl Lanes {
         self.route.host()
     }
 
+    /// The server as it was last met, if it ever was.
+    pub(super) fn met(&self) -> Option<Arc<Server>> {
+        self.server.lock().clone()
+    }
+
     /// Until when a call that begins now must have its answer.
     pub(super) fn until(&self) -> Instant {
         time::from_now(self.settings.deadline)

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::lanes::Server;
+use super::server_clock::DRIFT;
 use crate::bounds::Value;
 use crate::entry::Entry;
 use crate::tier::slot::{Kept, LAST, Millis};
@@ -28,8 +29,11 @@ pub(super) struct Stamp {
 }
 
 impl Moment {
-    pub(super) fn new(here: Timestamp, server: &Server) -> Self {
-        let (earliest, latest) = server.now();
+    pub(super) fn new(server: &Server, here: impl FnOnce() -> Timestamp) -> Self {
+        // In this order: what passes in between makes copies look older, never younger.
+        let (earliest, _) = server.now();
+        let here = here();
+        let (_, latest) = server.now();
         Self { here, earliest, latest, incarnation: server.incarnation }
     }
 
@@ -59,6 +63,20 @@ impl Moment {
         let until = |moment| as_of.saturating_add(span(moment)).min(LAST);
         Stamp { id, as_of, fresh_until: until(entry.fresh_until()), expires_at: until(entry.expires_at()) }
     }
+}
+
+/// A time of the server's on the cache's clock: rather too late than too early, and never later than now.
+pub(super) fn not_before(server: &Server, there: Millis, here: impl FnOnce() -> Timestamp) -> Timestamp {
+    // In this order: what passes between the two makes it later.
+    let (earliest, _) = server.now();
+    let here = here();
+    let ago = earliest.saturating_sub(there);
+    here.before(Duration::from_millis(ago.saturating_sub(drifted(ago))))
+}
+
+/// By how much two clocks can have come apart in some time.
+fn drifted(time: Millis) -> Millis {
+    time / (1_000_000 / DRIFT) + 1
 }
 
 impl Stamp {

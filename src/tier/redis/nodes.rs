@@ -95,6 +95,14 @@ impl Nodes {
         if scripts > 1 { self.turns.acquire().await.ok() } else { None }
     }
 
+    /// The server that has the keys of `bucket`, if it was met before.
+    pub(super) fn met(&self, bucket: Bucket) -> Option<Arc<Server>> {
+        match &self.kind {
+            Kind::One(lanes) => lanes.met(),
+            Kind::Many(cluster) => cluster.known_owner(bucket)?.met(),
+        }
+    }
+
     /// A call to the server that has the keys of `bucket`.
     pub(super) async fn call(&self, bucket: Bucket) -> Result<Call, Fault> {
         self.call_within(bucket, self.settings.deadline).await

@@ -8,7 +8,7 @@
 use crate::tier::slot::Millis;
 
 /// How many microseconds two clocks may drift apart in a second.
-const DRIFT: i64 = 200;
+pub(super) const DRIFT: u64 = 200;
 
 /// What the server's clock is ahead of ours, in microseconds, at the least and at the most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ impl ServerClock {
     }
 
     fn bounds(&self, now: i64) -> (i64, i64) {
-        let drift = now.saturating_sub(self.at).max(0) / 1_000_000 * DRIFT + 1;
+        let drift = now.saturating_sub(self.at).max(0) / 1_000_000 * DRIFT as i64 + 1;
         (self.least.saturating_sub(drift), self.most.saturating_add(drift))
     }
 }

@@ -5,6 +5,7 @@ mod agreeing;
 mod dropping;
 mod leases;
 mod reading;
+mod receipts;
 
 use std::fmt;
 use std::slice;
@@ -37,6 +38,7 @@ use crate::consistency::Consistency;
 use crate::entry::Entry;
 use crate::error::{Error, ErrorKind, Result};
 use crate::event::Event;
+use crate::receipt::Reading;
 use crate::tier::{Acquired, Filled, Hold, Host, Lease, Purpose, Scope, Tier, token};
 use crate::time::{Clock, SystemClock, Timestamp};
 
@@ -175,7 +177,7 @@ impl<V, C> Namespace<V, C> {
 
 impl<V: Value, C: Codec<V>> Namespace<V, C> {
     fn moment(&self, server: &Server) -> Moment {
-        Moment::new(self.now(), server)
+        Moment::new(server, || self.now())
     }
 
     /// A call to the server that has a name.
@@ -378,6 +380,14 @@ impl<K: Key + CacheKey, V: Value, C: Codec<V>> Tier<K, V> for Namespace<V, C> {
             marks.extend(join_all(asked).await.into_iter().collect::<Result<Vec<_>, Fault>>()?);
         }
         Ok(marks)
+    }
+
+    fn readings(&self, keys: &[K]) -> Vec<Reading> {
+        self.readings_of(self.buckets(keys))
+    }
+
+    async fn moment_of(&self, keys: &[K], readings: &[Reading]) -> Option<Timestamp> {
+        self.moment_at(self.buckets(keys), readings).await
     }
 
     fn lease(&self) -> Option<Duration> {
