@@ -14,7 +14,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::job::Job;
 
-pub(crate) const KEYS: u64 = 120;
+pub(crate) const KEYS: u64 = 160;
 const READERS: u64 = 10;
 const WRITERS: u64 = 4;
 /// Hits that are made without a pause.

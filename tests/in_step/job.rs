@@ -15,7 +15,7 @@ pub(crate) const JOB: &str = "LARDER_TEST_IN_STEP";
 const WORKER: &str = "does_its_job";
 
 /// How far a memory may be behind Redis.
-pub(crate) const BOUND: Duration = Duration::from_millis(400);
+pub(crate) const BOUND: Duration = Duration::from_millis(250);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {

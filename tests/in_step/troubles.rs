@@ -97,11 +97,11 @@ async fn on_a_server(trouble: &str, server: &RedisServer, proxies: &[Proxy], pro
         }
         // Those who listen are cut off, and it takes them a while, in which much is dropped, to listen again.
         SLOW_RECONNECT => {
-            let delay = Duration::from_millis(fastrand::u64(6..14));
+            let delay = Duration::from_millis(fastrand::u64(8..16));
             proxies.iter().for_each(|proxy| proxy.delay(delay));
-            for kind in ["pubsub", "pubsub", "pubsub", "pubsub", "normal"] {
+            for kind in ["pubsub", "pubsub", "normal"] {
                 server.command(&["CLIENT", "KILL", "TYPE", kind]).await;
-                sleep(Duration::from_millis(500)).await;
+                sleep(3 * BOUND).await; // a copy that is wrong has to be read late enough
             }
             proxies.iter().for_each(Proxy::heal);
         }
