@@ -170,6 +170,9 @@ impl Ear {
         let mut doubtful: Vec<Arc<str>> = Vec::new();
         for (place, _) in heard.places.drain() {
             self.each(&place.0, |member| self.distrust(member, place.1));
+            if self.bus.has(Flaw::EarlyFlush) {
+                self.each(&place.0, |member| obey(member, place.1, Act::Flush));
+            }
             if !doubtful.contains(&place.0) {
                 doubtful.push(place.0);
             }

@@ -10,7 +10,7 @@ use redis::Value;
 use tokio::time::Instant;
 
 use super::ear::{Ear, Place, buckets};
-use super::{Bus, Flaw, Member};
+use super::{Bus, Member};
 use crate::coherence::Coherence;
 use crate::event::Event;
 use crate::tier::redis::NAME;
@@ -60,9 +60,6 @@ fn tell(bus: &Bus, fault: &Fault) {
 /// One connection, from its beginning to its end. `Ok`: nobody wants to hear any more.
 async fn attend(nodes: &Weak<Nodes>, bus: &Arc<Bus>, lanes: &Arc<Lanes>) -> Result<(), Fault> {
     let ear = Arc::new(Ear::new(Arc::clone(bus)));
-    if bus.has(Flaw::EarlyFlush) {
-        ear.flush_all();
-    }
     let told = Arc::clone(&ear);
     let link = lanes.listen(move |push| told.hear(push)).await?;
     let mut listener =

@@ -56,7 +56,7 @@ pub(super) struct Member {
 pub enum Flaw {
     /// Copies count for ever once somebody has listened, whatever becomes of the connection.
     NoBarrier,
-    /// Copies are flushed before the subscription is in force, not after it.
+    /// Copies are flushed when the connection is lost, and not once the next subscription is in force.
     EarlyFlush,
     /// Copies are marked when they have come, and not before they were asked for.
     LateMark,
