@@ -138,23 +138,22 @@ check_debug() {
 
 # Those of which a cluster makes another matter; the build is that of the tests above.
 check_deployments() {
-    LARDER_TEST_REDIS=cluster33 redis_tests away batches below_memory deploy envelope given_up local_ttl races \
-        round_trips secrets stampede stream stream_promises stream_servers tenants tier
+    LARDER_TEST_REDIS=cluster33 redis_tests away batches below_memory coherence deploy envelope given_up local_ttl races \
+        receipts round_trips secrets stream stream_promises stream_servers tenants tier
+    LARDER_TEST_REDIS=cluster33 cargo test --workspace --all-features --test redis_stampede
     LARDER_TEST_PROTOCOL=resp3 redis_tests away batches envelope round_trips secrets stream tenants tier
 }
 
+# The tests of some behaviours on Redis; those of `x::` are in tests/redis/x.rs.
 redis_tests() {
-    local name tests=()
-    for name in "$@"; do
-        tests+=(--test "redis_$name")
-    done
-    cargo test --workspace --all-features "${tests[@]}"
+    cargo test --workspace --all-features --test redis -- "${@/%/::}"
 }
 
-# Both debug and release, since optimising compilers have been wrong about correct code. Processes are killed less often
-# than above: that depends on when, and not on how the program was built.
+# Both debug and release, since optimising compilers have been wrong about correct code. What does not depend on how the
+# program was built is done less often than above: when processes are killed, and how long they are in trouble. Examples in
+# the documentation are for readers, and were run above.
 check_release() {
-    LARDER_TEST_ROUNDS=60 cargo test --release --package larder --all-features
+    LARDER_TEST_ROUNDS=30 LARDER_TEST_SECONDS=5 cargo test --release --package larder --all-features --lib --tests
 }
 
 # A build of its own, with other locks, in a folder of its own.

@@ -73,9 +73,12 @@ fn status(error: &Error) -> u16 {
 fn the_code_in_the_guides_is_the_code_that_is_tested() {
     let shown: Vec<String> = blocks(&read("docs/patterns.md")).iter().filter_map(Block::functions).collect();
     assert!(shown.len() >= 11, "docs/patterns.md shows {} functions", shown.len());
-    let tested = trimmed(&read("tests/patterns.rs"));
+    let tested = trimmed(&read("tests/cache/patterns.rs"));
     for function in shown {
-        assert!(tested.contains(&function), "docs/patterns.md and tests/patterns.rs differ in\n{function}");
+        assert!(
+            tested.contains(&function),
+            "docs/patterns.md and tests/cache/patterns.rs differ in\n{function}"
+        );
     }
     let of_errors = blocks(&read("docs/errors.md")).iter().find_map(Block::functions).expect("a function");
     assert!(
