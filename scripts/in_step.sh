@@ -8,6 +8,7 @@ Usage: scripts/in_step.sh [SECONDS] [TEST]
 
 Runs tests/in_step.rs, or one of its tests, with troubles for SECONDS each (default: 600), optimised, and prints what was
 checked and how often each trouble came. Any read that is behind Redis by more than the bound ends it with a failure.
+With LARDER_TEST_SEED=N, as a run prints it, the troubles are the same once more.
 
   --help  print this
 TEXT

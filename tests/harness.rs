@@ -38,9 +38,13 @@ impl Client {
 
     async fn ask(&mut self, request: &str, reply: &str) -> io::Result<()> {
         self.0.write_all(format!("{request}\r\n").as_bytes()).await?;
-        let mut bytes = vec![0; reply.len() + 2];
+        self.hears(reply).await
+    }
+
+    async fn hears(&mut self, word: &str) -> io::Result<()> {
+        let mut bytes = vec![0; word.len() + 2];
         self.0.read_exact(&mut bytes).await?;
-        assert_eq!(String::from_utf8_lossy(&bytes), format!("{reply}\r\n"));
+        assert_eq!(String::from_utf8_lossy(&bytes), format!("{word}\r\n"));
         Ok(())
     }
 
@@ -345,6 +349,22 @@ async fn dropped_replies_are_to_requests_that_arrived() {
     proxy.drop_replies(true);
     assert!(timeout(AWHILE, client.ask("SET k v", "+OK")).await.is_err());
     assert_eq!(get(&server, "k").await.as_deref(), Some("v"));
+    proxy.heal();
+    assert!(client.is_closed().await, "the connection has lost bytes");
+    Client::connect(proxy.address()).await.ping().await.expect("the network is well");
+}
+
+#[tokio::test]
+async fn dropped_requests_leave_the_other_direction_open() {
+    let test = "dropped_requests_leave_the_other_direction_open";
+    let Some(server) = RedisServer::start_or_skip(test).await else { return };
+    let proxy = Proxy::to(server.address()).await;
+    let mut client = Client::connect(proxy.address()).await;
+    client.ask("SUBSCRIBE c", "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1").await.expect("the network is well");
+    proxy.drop_requests(true);
+    assert!(timeout(AWHILE, client.ask("PING", "pong")).await.is_err(), "what it asks is swallowed");
+    server.command(&["PUBLISH", "c", "m"]).await;
+    client.hears("*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$1\r\nm").await.expect("what it is told comes");
     proxy.heal();
     assert!(client.is_closed().await, "the connection has lost bytes");
     Client::connect(proxy.address()).await.ping().await.expect("the network is well");

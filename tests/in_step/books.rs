@@ -2,8 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::time::Duration;
 
-use crate::job::BOUND;
+use crate::troubles::{SEED, Troubles};
+
+/// What a replica has not heard of after so long it will, in microseconds: it is told at once.
+const UNSENT: u64 = 1_000_000;
 
 #[derive(Default)]
 pub(crate) struct Books {
@@ -19,9 +23,7 @@ pub(crate) struct Books {
     pub(crate) woken: u64,
     pub(crate) revalidated: u64,
     loads: u64,
-    pub(crate) troubles: BTreeMap<&'static str, u64>,
-    /// Each of them with its time.
-    pub(crate) history: Vec<String>,
+    pub(crate) troubles: Troubles,
 }
 
 /// A read that was behind by more than the bound, and by how much, in milliseconds.
@@ -36,7 +38,7 @@ pub(crate) struct Wrong {
 }
 
 impl Books {
-    pub(crate) fn enter(&mut self, report: String) {
+    pub(crate) fn enter(&mut self, report: &str) {
         for line in report.lines() {
             let mut words = line.split(' ');
             let what = words.next();
@@ -72,12 +74,22 @@ impl Books {
     }
 
     /// The reads that began later than the bound after a newer version was dropped everywhere.
-    pub(crate) fn wrong(&self) -> Vec<Wrong> {
-        let bound = BOUND.as_micros() as u64;
+    pub(crate) fn wrong(&self, bound: Duration) -> Vec<Wrong> {
+        self.behind(bound, |at| !self.may_be_lost(at))
+    }
+
+    /// Those that would be wrong if the shared tier had lost nothing. What it has lost no memory is behind of.
+    pub(crate) fn excused(&self, bound: Duration) -> usize {
+        self.behind(bound, |_| true).len() - self.wrong(bound).len()
+    }
+
+    /// The reads that are behind a drop that `counts`, by when it was answered.
+    fn behind(&self, bound: Duration, counts: impl Fn(u64) -> bool) -> Vec<Wrong> {
+        let bound = bound.as_micros() as u64;
         let mut wrong = Vec::new();
         for ((key, version), read) in &self.last_reads {
             let newer = self.writes.get(key).into_iter().flat_map(|of_key| of_key.range(version + 1..));
-            if let Some((newer, at)) = newer.min_by_key(|(_, at)| **at)
+            if let Some((newer, at)) = newer.filter(|(_, at)| counts(**at)).min_by_key(|(_, at)| **at)
                 && at + bound <= *read
             {
                 let behind = (read - at) / 1_000;
@@ -86,18 +98,36 @@ impl Books {
         }
         wrong
     }
+
+    /// Whether a drop was answered about when a primary was killed: its replica may not have heard of it.
+    fn may_be_lost(&self, at: u64) -> bool {
+        self.troubles.losses.iter().any(|loss| loss.abs_diff(at) < UNSENT)
+    }
 }
 
+/// One line for each mark of what the run has been through.
 impl fmt::Display for Books {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let writes: usize = self.writes.values().map(BTreeMap::len).sum();
-        let Self { reads, hits, doubts, flushes, missed, woken, revalidated, loads, troubles, .. } = self;
-        write!(
-            f,
-            "{reads} reads checked, {hits} of them hits in memory, against {writes} writes, {} versions seen, {loads} loads; \
-             {doubts} doubts, {flushes} buckets flushed, {missed} times messages missed, {woken} woken, {revalidated} \
-             revalidated; {troubles:?}",
-            self.last_reads.len()
-        )
+        let drops = self.writes.values().flat_map(BTreeMap::values);
+        let voided = drops.filter(|at| self.may_be_lost(**at)).count();
+        let marks = [
+            ("reads checked", self.reads),
+            ("hits in memory", self.hits),
+            ("versions seen", self.last_reads.len() as u64),
+            ("writes", writes as u64),
+            ("writes voided", voided as u64),
+            ("loads", self.loads),
+            ("copies in doubt", self.doubts),
+            ("revalidated", self.revalidated),
+            ("buckets flushed", self.flushes),
+            ("messages missed", self.missed),
+            ("waits woken", self.woken),
+        ];
+        let troubles = self.troubles.times.iter().map(|(trouble, times)| (*trouble, *times));
+        for (mark, number) in marks.into_iter().chain(troubles) {
+            writeln!(f, "{mark:>28} {number:>9}")?;
+        }
+        write!(f, "{:>28} {}", SEED, self.troubles.seed)
     }
 }

@@ -14,13 +14,15 @@ pub(crate) const JOB: &str = "LARDER_TEST_IN_STEP";
 /// The test that does jobs.
 const WORKER: &str = "does_its_job";
 
-/// How far a memory may be behind Redis.
+/// How far a memory may be behind Redis, where it may be at all.
 pub(crate) const BOUND: Duration = Duration::from_millis(250);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Bus,
     Tracked,
+    TtlOnly,
+    Validated,
 }
 
 impl Mode {
@@ -28,6 +30,8 @@ impl Mode {
         match self {
             Self::Bus => Coherence::Bus(BOUND),
             Self::Tracked => Coherence::Tracked(BOUND),
+            Self::TtlOnly => Coherence::TtlOnly(BOUND),
+            Self::Validated => Coherence::Validated,
         }
     }
 }
@@ -41,7 +45,7 @@ pub(crate) struct Job {
     pub(crate) flaw: Option<Flaw>,
 }
 
-const MODES: [Mode; 2] = [Mode::Bus, Mode::Tracked];
+const MODES: [Mode; 4] = [Mode::Bus, Mode::Tracked, Mode::TtlOnly, Mode::Validated];
 const FLAWS: [Option<Flaw>; 4] = [None, Some(Flaw::NoBarrier), Some(Flaw::EarlyFlush), Some(Flaw::LateMark)];
 
 impl Job {

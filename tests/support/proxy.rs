@@ -79,6 +79,11 @@ impl Proxy {
         self.swallow(|faults| std::mem::replace(&mut faults.drop_replies, drop_replies) && !drop_replies);
     }
 
+    /// The server's words arrive, what it is asked is swallowed. Switching it off cuts the connections, as `drop_replies` does.
+    pub fn drop_requests(&self, drop_requests: bool) {
+        self.swallow(|faults| std::mem::replace(&mut faults.drop_requests, drop_requests) && !drop_requests);
+    }
+
     /// As `half_open`, of one connection only: the first to be made is 0.
     pub fn silence(&self, connection: u64) {
         self.faults.send_modify(|faults| faults.silenced = Some(connection));
@@ -87,7 +92,8 @@ impl Proxy {
     /// Switches all faults off. Connections that may have lost bytes are cut.
     pub fn heal(&self) {
         self.swallow(|faults| {
-            let lost_bytes = faults.half_open || faults.drop_replies || faults.silenced.is_some();
+            let lost_bytes =
+                faults.half_open || faults.drop_replies || faults.drop_requests || faults.silenced.is_some();
             *faults = Faults::default();
             lost_bytes
         });
@@ -124,6 +130,7 @@ struct Faults {
     refuse: bool,
     half_open: bool,
     drop_replies: bool,
+    drop_requests: bool,
     silenced: Option<u64>,
 }
 
@@ -132,6 +139,7 @@ impl Faults {
         self.half_open
             || self.silenced == Some(connection)
             || (self.drop_replies && direction == Direction::Replies)
+            || (self.drop_requests && direction == Direction::Requests)
     }
 
     /// How many of `size` bytes go next: what is throttled trickles, and does not come as one late flood.
