@@ -45,18 +45,26 @@ enum Line {
     Listening,
 }
 
-/// The trust of a reader whose stripe has moved on so often.
-fn trust(generation: u8, until: Option<u8>) -> Trust {
+/// More often no stripe moves on in any row.
+const MOST: usize = 64;
+
+thread_local! {
+    /// The trust of a reader whose stripe has moved on so often; making one takes longer than a step.
+    static TRUSTS: Vec<Trust> = (0..MOST).map(moved_on).collect();
+}
+
+fn moved_on(times: usize) -> Trust {
     let trust = Trust::default();
-    (0..generation).for_each(|_| trust.drop_stripe(BUCKET, STRIPE));
-    if let Some(until) = until {
-        trust.trust(BUCKET, at(until));
-    }
+    (0..times).for_each(|_| trust.drop_stripe(BUCKET, STRIPE));
     trust
 }
 
+fn with_trust<A>(generation: u8, look: impl FnOnce(&Trust) -> A) -> A {
+    TRUSTS.with(|trusts| look(&trusts[usize::from(generation)]))
+}
+
 fn mark(generation: u8) -> Mark {
-    trust(generation, None).mark(BUCKET, STRIPE)
+    with_trust(generation, |trust| trust.mark(BUCKET, STRIPE))
 }
 
 /// Zero is before everything to a trust that nobody has.
@@ -65,16 +73,48 @@ fn at(tick: u8) -> Timestamp {
 }
 
 impl Reader {
+    /// What has no consequences any more: trust that is over, and by how much a mark is behind.
+    pub(crate) fn forget(&mut self, now: u8) {
+        const CURRENT: u8 = 1;
+        let current = self.generation;
+        let brief = |generation: u8| if generation == current { CURRENT } else { CURRENT - 1 };
+        self.copy =
+            self.copy.filter(|(_, generation)| *generation == current).map(|(copy, _)| (copy, CURRENT));
+        self.read = match self.read {
+            Read::None => Read::None,
+            Read::Asked(generation) => Read::Asked(brief(generation)),
+            Read::Answered(generation, version) => Read::Answered(brief(generation), version),
+        };
+        self.generation = CURRENT;
+        self.until = self.until.filter(|until| *until >= now);
+    }
+
+    /// The oldest version that it has or may have.
+    pub(crate) fn oldest(&self) -> Option<u8> {
+        let read = match self.read {
+            Read::Answered(_, version) => Some(version),
+            _ => None,
+        };
+        self.copy.map(|(version, _)| version).into_iter().chain(read).min()
+    }
+
     /// The version that it would serve without asking.
     pub(crate) fn served(&self, now: u8) -> Option<u8> {
-        let (version, generation) = self.copy?;
-        trust(self.generation, self.until).holds(mark(generation), at(now)).then_some(version)
+        let ((version, generation), until) = (self.copy?, self.until?);
+        let mark = mark(generation);
+        with_trust(self.generation, |trust| {
+            trust.trust(BUCKET, at(until));
+            trust.holds(mark, at(now)).then_some(version)
+        })
     }
 
     fn obey(&mut self, act: Act) -> &'static str {
-        let trust = trust(self.generation, None);
+        if act == Act::None {
+            return "";
+        }
+        let trust = moved_on(usize::from(self.generation));
         let words = match act {
-            Act::None => return "",
+            Act::None => "",
             Act::Drop(stripe) => {
                 trust.drop_stripe(BUCKET, usize::from(stripe));
                 ": drop"
@@ -177,6 +217,7 @@ impl Row {
             steps.add("the reader asks how far the server is", next);
         } else if reader.asked.is_some() && !reader.is_taken && state.server.link != Link::Down {
             next.reader.is_taken = true;
+            next.server.begin_to_count();
             next.server.sent.push(Item::Answer(state.server.number));
             steps.add("the server says how far it is", next);
         }

@@ -9,6 +9,7 @@ pub(crate) struct Server {
     /// When each earlier version was dropped.
     dropped: Vec<u8>,
     pub(crate) number: u64,
+    beginnings: u64,
     pub(crate) link: Link,
     /// In the order in which it arrives.
     pub(crate) sent: Vec<Item>,
@@ -39,12 +40,26 @@ impl Server {
         self.dropped.get(usize::from(version)).copied()
     }
 
+    /// Nobody can be served a version before this one.
+    pub(crate) fn forget_before(&mut self, version: u8) {
+        self.dropped.iter_mut().take(usize::from(version)).for_each(|at| *at = 0);
+    }
+
+    /// A count that was lost goes on above all that were ever heard, whoever asks for it.
+    pub(crate) fn begin_to_count(&mut self) {
+        if self.number == 0 {
+            // In truth its time: no two beginnings have the same.
+            self.beginnings += 1;
+            self.number = 100 * self.beginnings;
+        }
+    }
+
     /// Somebody writes: the key is dropped, and everybody is told, in one step.
     fn write(&mut self, now: u8) -> Option<Item> {
         self.version += 1;
         self.dropped.push(now);
-        // A count that was lost goes on above all that were ever heard.
-        self.number = if self.number == 0 { 100 + u64::from(now) * 10 } else { self.number + 1 };
+        self.begin_to_count();
+        self.number += 1;
         match &mut self.link {
             Link::Up { subscribed: true, .. } => Some(Item::Message(self.number)),
             Link::Up { remembers, .. } => std::mem::take(remembers).then_some(Item::Push),

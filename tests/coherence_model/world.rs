@@ -78,7 +78,11 @@ impl fmt::Display for Step {
 pub(crate) struct Steps(Vec<(Step, State)>);
 
 impl Steps {
-    pub(crate) fn add(&mut self, words: impl Into<String>, state: State) {
+    /// Of the state only what can still matter.
+    pub(crate) fn add(&mut self, words: impl Into<String>, mut state: State) {
+        state.reader.forget(state.now);
+        let oldest = state.reader.oldest().unwrap_or(state.server.version);
+        state.server.forget_before(oldest);
         self.0.push((Step(words.into()), state));
     }
 }

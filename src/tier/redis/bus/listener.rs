@@ -132,7 +132,8 @@ impl Listener<'_> {
         let places = self.places(&sent, &nodes);
         self.subscribe(&places, &sent, &nodes).await?;
         self.ear.0.ask();
-        let numbers = join_all(places.iter().map(|place| self.number(place))).await;
+        let numbers = places.iter().map(|place| self.number(place, self.is_counted(place, &sent)));
+        let numbers = join_all(numbers).await;
         let mut told = Vec::new();
         for (place, number) in places.iter().zip(numbers) {
             match number {
@@ -217,8 +218,7 @@ impl Listener<'_> {
         let command = if nodes.are_many() { "SSUBSCRIBE" } else { "SUBSCRIBE" };
         let mut asked = Vec::new();
         for place in new {
-            let member = members.iter().find(|(member, _)| member.namespace == place.0);
-            let by_tracking = member.is_some_and(|(member, _)| self.is_tracked(member));
+            let by_tracking = !self.is_counted(place, members);
             self.ear.0.enter(place, by_tracking);
             if !by_tracking {
                 asked.push(async move {
@@ -239,14 +239,34 @@ impl Listener<'_> {
         Ok(())
     }
 
-    /// How many messages there have been of a bucket, as the server counts.
-    async fn number(&self, place: &Place) -> Result<u64, Fault> {
+    /// How many messages there have been of a bucket, as the server counts. Where it does not count yet, or has lost count, it
+    /// begins with its time: no count at all would look the same twice, with messages in between.
+    async fn number(&self, place: &Place, is_counted: bool) -> Result<u64, Fault> {
+        match self.count(place).await? {
+            None if is_counted => {
+                let mut begin = redis::cmd("SET");
+                let number = self.link.server().now().1.saturating_mul(1_000);
+                begin.arg(keys::number_name(&place.0, place.1)).arg(number).arg("NX");
+                let answer = begin.query_async::<Value>(&mut self.link.connection()).await;
+                answer.map_err(|error| Fault::of(&error))?;
+                Ok(self.count(place).await?.unwrap_or(0))
+            }
+            number => Ok(number.unwrap_or(0)),
+        }
+    }
+
+    async fn count(&self, place: &Place) -> Result<Option<u64>, Fault> {
         let mut get = redis::cmd("GET");
         get.arg(keys::number_name(&place.0, place.1));
         let answer = get.query_async::<Option<Vec<u8>>>(&mut self.link.connection()).await;
-        let number = answer.map_err(|error| Fault::of(&error))?.unwrap_or_default();
         // Somebody else's value there is no number: the next message begins anew.
-        Ok(std::str::from_utf8(&number).ok().and_then(|number| number.parse().ok()).unwrap_or(0))
+        let number = |bytes: Vec<u8>| std::str::from_utf8(&bytes).ok().and_then(|number| number.parse().ok());
+        Ok(answer.map_err(|error| Fault::of(&error))?.map(|bytes| number(bytes).unwrap_or(0)))
+    }
+
+    fn is_counted(&self, place: &Place, members: &[(Member, Timestamp)]) -> bool {
+        let member = members.iter().find(|(member, _)| member.namespace == place.0);
+        member.is_some_and(|(member, _)| !self.is_tracked(member))
     }
 }
 

@@ -36,9 +36,12 @@ pub(super) struct Bus {
     wanted: AtomicBool,
     watching: AtomicBool,
     /// Where reads wait for loads of other processes.
-    rooms: Mutex<HashMap<(Arc<str>, Bucket, u8), Arc<Notify>>>,
+    rooms: Mutex<HashMap<Room, Arc<Notify>>>,
     flaw: AtomicU8,
 }
+
+/// Where reads of one stripe wait: its namespace, its bucket, and which it is.
+type Room = (Arc<str>, Bucket, u8);
 
 /// A cache that wants to hear what is dropped of its namespace.
 #[derive(Clone)]
