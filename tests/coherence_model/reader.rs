@@ -1,262 +1,329 @@
-//! The reader: its copy, what it believes of it, and its connection. Marks, trust and the following of messages are the
-//! production code, made anew for each step from numbers that can be compared.
+//! The reader: its copy, its reads, and what it believes of them. Marks and trust are the production code, made anew for
+//! each step from what can be compared.
+
+use std::time::Duration;
 
 use larder::Timestamp;
-use larder::coherence::{Act, Follower, Mark, Said, Trust};
+use larder::coherence::{Act, Follower, Mark, Trust};
 
-use crate::server::{Item, Link};
-use crate::world::{BOUND, Flaw, Row, State, Steps, Way};
+use crate::server::Link;
+use crate::world::{Age, BOUND, Flaw, Row, State, Steps, Way, older};
 
-const BUCKET: usize = 5;
-const STRIPE: usize = 9;
+pub(crate) const BUCKET: usize = 5;
+pub(crate) const STRIPE: u8 = 9;
+pub(crate) const NEIGHBOUR: u8 = 10;
+
+/// The present, and how long a tick is.
+const NOW: Timestamp = Timestamp::from_nanos(1_000);
+const TICK: u64 = 10;
+/// Trust that has no end.
+const FOREVER: u8 = u8::MAX;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Reader {
-    /// How often its stripe has moved on.
-    generation: u8,
-    /// Until when it believes its copies.
+    /// For how many ticks copies are trusted yet.
     until: Option<u8>,
-    copy: Option<(u8, u8)>,
-    read: Read,
-    line: Line,
-    follower: Follower,
-    /// When the question was sent that is not answered yet.
-    asked: Option<u8>,
+    is_tracked: bool,
+    pub(crate) copy: Option<Copy>,
+    reads: [Read; 2],
+    pub(crate) line: Line,
+    pub(crate) follower: Follower,
+    /// How long ago the question was sent that is not answered yet.
+    pub(crate) asked: Option<Age>,
     /// Whether the server has the question already.
-    is_taken: bool,
+    pub(crate) is_taken: bool,
+    /// Whether the server has an own write that this process has not been told of yet.
+    pub(crate) writes: bool,
 }
 
-/// The read that is under way: its mark's generation, and then what the server said.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+/// What a read got. The mark is a current one: with another it never counts, and there is no copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Copy {
+    kind: Kind,
+    /// How long ago its key was dropped, if it was.
+    pub(crate) dropped: Option<Age>,
+    /// Whether an own write has dropped it, and that is done; or under way.
+    pub(crate) is_overruled: bool,
+    is_doubtful: bool,
+    /// For how long it lives yet; only what no message reaches has an end.
+    life: Option<u8>,
+}
+
+/// What a mark says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Kind {
+    Reached,
+    Alone,
+}
+
+/// A read under way. The marks are current ones too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Read {
     #[default]
     None,
-    Asked(u8),
-    Answered(u8, u8),
+    /// It has looked at one of two things: its mark, and how changes are told of.
+    Begun(Look, Age),
+    Asked(Kind, Age),
+    Answered(Copy, Age),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Look {
+    /// It has its mark.
+    Marked,
+    /// It knows how changes are told of, and that it is so.
+    Mode(bool),
 }
 
 /// The connection, as the reader sees it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-enum Line {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) enum Line {
     #[default]
     Down,
     Connected,
     /// The subscription was confirmed; or the server remembers reads.
-    Listening,
+    Listening {
+        by_tracking: bool,
+    },
+    /// The first answer has come, and half of what follows from it is done.
+    Halfway {
+        by_tracking: bool,
+        sent: Age,
+    },
 }
-
-/// More often no stripe moves on in any row.
-const MOST: usize = 64;
 
 thread_local! {
-    /// The trust of a reader whose stripe has moved on so often; making one takes longer than a step.
-    static TRUSTS: Vec<Trust> = (0..MOST).map(moved_on).collect();
+    static TRUST: Trust = Trust::default();
 }
 
-fn moved_on(times: usize) -> Trust {
-    let trust = Trust::default();
-    (0..times).for_each(|_| trust.drop_stripe(BUCKET, STRIPE));
-    trust
+/// For how many ticks a bucket is trusted yet.
+fn left_of(trust: &Trust) -> Option<u8> {
+    if trust.is_trusted(BUCKET, Timestamp::NEVER) {
+        return Some(FOREVER);
+    }
+    (0..=BOUND).rev().find(|left| trust.is_trusted(BUCKET, in_ticks(*left)))
 }
 
-fn with_trust<A>(generation: u8, look: impl FnOnce(&Trust) -> A) -> A {
-    TRUSTS.with(|trusts| look(&trusts[usize::from(generation)]))
-}
-
-fn mark(generation: u8) -> Mark {
-    with_trust(generation, |trust| trust.mark(BUCKET, STRIPE))
-}
-
-/// Zero is before everything to a trust that nobody has.
-fn at(tick: u8) -> Timestamp {
-    Timestamp::from_nanos(u64::from(tick) + 1)
+fn in_ticks(ticks: u8) -> Timestamp {
+    NOW.after(Duration::from_nanos(u64::from(ticks) * TICK))
 }
 
 impl Reader {
-    /// What has no consequences any more: trust that is over, and by how much a mark is behind.
-    pub(crate) fn forget(&mut self, now: u8) {
-        const CURRENT: u8 = 1;
-        let current = self.generation;
-        let brief = |generation: u8| if generation == current { CURRENT } else { CURRENT - 1 };
-        self.copy =
-            self.copy.filter(|(_, generation)| *generation == current).map(|(copy, _)| (copy, CURRENT));
-        self.read = match self.read {
-            Read::None => Read::None,
-            Read::Asked(generation) => Read::Asked(brief(generation)),
-            Read::Answered(generation, version) => Read::Answered(brief(generation), version),
-        };
-        self.generation = CURRENT;
-        self.until = self.until.filter(|until| *until >= now);
-    }
-
-    /// The oldest version that it has or may have.
-    pub(crate) fn oldest(&self) -> Option<u8> {
-        let read = match self.read {
-            Read::Answered(_, version) => Some(version),
-            _ => None,
-        };
-        self.copy.map(|(version, _)| version).into_iter().chain(read).min()
-    }
-
-    /// The version that it would serve without asking.
-    pub(crate) fn served(&self, now: u8) -> Option<u8> {
-        let ((version, generation), until) = (self.copy?, self.until?);
-        let mark = mark(generation);
-        with_trust(self.generation, |trust| {
-            trust.trust(BUCKET, at(until));
-            trust.holds(mark, at(now)).then_some(version)
+    /// Asks production what it believes. All states share one trust, which is large: that stripes have moved on further
+    /// makes no difference to marks that are taken now.
+    fn with_trust<A>(&self, ask: impl FnOnce(&Trust) -> A) -> A {
+        TRUST.with(|trust| {
+            _ = trust.set_tracked(BUCKET, self.is_tracked);
+            match self.until {
+                Some(FOREVER) => trust.trust(BUCKET, Timestamp::NEVER),
+                Some(left) => trust.trust(BUCKET, in_ticks(left)),
+                None => trust.distrust(BUCKET),
+            }
+            ask(trust)
         })
     }
 
-    fn obey(&mut self, act: Act) -> &'static str {
-        if act == Act::None {
-            return "";
+    /// Does something to what it believes, and wipes out what does not count any more.
+    pub(crate) fn believe(&mut self, row: &Row, change: impl FnOnce(&Trust)) {
+        let (until, is_tracked, is_current) = self.with_trust(|trust| {
+            let mark = trust.mark(BUCKET, usize::from(STRIPE));
+            change(trust);
+            (left_of(trust), trust.is_tracked(BUCKET), trust.is_current(mark))
+        });
+        (self.until, self.is_tracked) = (until, is_tracked);
+        if !is_current {
+            self.copy = None;
+            for read in self.reads.iter_mut().filter(|_| !row.has(Flaw::LateMark)) {
+                if !matches!(read, Read::Begun(Look::Mode(_), _)) {
+                    *read = Read::None;
+                }
+            }
         }
-        let trust = moved_on(usize::from(self.generation));
-        let words = match act {
+        self.settle();
+    }
+
+    /// The copy that it would serve without asking.
+    pub(crate) fn served(&self) -> Option<Copy> {
+        let copy = self.copy?;
+        self.with_trust(|trust| trust.holds(copy.kind.mark(trust), NOW)).then_some(copy)
+    }
+
+    pub(crate) fn obey(&mut self, row: &Row, act: Act) -> &'static str {
+        self.believe(row, |trust| match act {
+            Act::None => {}
+            Act::Drop(stripe) => trust.drop_stripe(BUCKET, usize::from(stripe)),
+            Act::Flush | Act::FlushForGap => trust.flush(BUCKET),
+        });
+        match act {
             Act::None => "",
-            Act::Drop(stripe) => {
-                trust.drop_stripe(BUCKET, usize::from(stripe));
-                ": drop"
-            }
-            Act::Flush => {
-                trust.flush(BUCKET);
-                ": flush"
-            }
-            Act::FlushForGap => {
-                trust.flush(BUCKET);
-                ": flush for a gap"
-            }
+            Act::Drop(_) => ": drop",
+            Act::Flush => ": flush",
+            Act::FlushForGap => ": flush for a gap",
+        }
+    }
+
+    /// All that was read is out of date from now on.
+    pub(crate) fn fall_behind(&mut self, by_own_write: bool) {
+        for copy in self.copies() {
+            copy.dropped.get_or_insert(0);
+            copy.is_doubtful |= by_own_write;
+        }
+    }
+
+    pub(crate) fn grow_older(&mut self) {
+        self.until = match self.until {
+            Some(FOREVER) => Some(FOREVER),
+            until => until.and_then(|left| left.checked_sub(1)),
         };
-        self.generation += u8::from(!trust.is_current(mark(self.generation)));
-        words
+        self.asked = self.asked.map(older);
+        if let Line::Halfway { sent, .. } = &mut self.line {
+            *sent = older(*sent);
+        }
+        for copy in self.copies() {
+            copy.dropped = copy.dropped.map(older);
+        }
+        for read in &mut self.reads {
+            if let Read::Begun(_, age) | Read::Asked(_, age) | Read::Answered(_, age) = read {
+                *age = older(*age);
+            }
+        }
+        self.copy = self.copy.and_then(|copy| match copy.life {
+            Some(left) => Some(Copy { life: Some(left.checked_sub(1)?), ..copy }),
+            None => Some(copy),
+        });
+        self.settle();
+    }
+
+    fn copies(&mut self) -> impl Iterator<Item = &mut Copy> {
+        let answered = self.reads.iter_mut().filter_map(|read| match read {
+            Read::Answered(copy, _) => Some(copy),
+            _ => None,
+        });
+        self.copy.iter_mut().chain(answered)
+    }
+
+    /// What cannot make a difference any more is wiped out.
+    fn settle(&mut self) {
+        for read in &mut self.reads {
+            // Only the life of what no message reaches counts from the question.
+            if let Read::Asked(Kind::Reached, age) | Read::Answered(Copy { kind: Kind::Reached, .. }, age) =
+                read
+            {
+                *age = 0;
+            }
+        }
+        self.reads.sort_unstable();
+    }
+}
+
+impl Kind {
+    fn of(mark: Mark) -> Self {
+        if mark.is_reached() { Self::Reached } else { Self::Alone }
+    }
+
+    fn mark(self, trust: &Trust) -> Mark {
+        match self {
+            Self::Reached => trust.mark(BUCKET, usize::from(STRIPE)),
+            Self::Alone => trust.mark(BUCKET, usize::from(STRIPE)).alone(),
+        }
     }
 }
 
 impl Row {
     pub(crate) fn of_the_reader(&self, state: &State, steps: &mut Steps) {
-        self.read(state, steps);
-        self.connect(state, steps);
-        self.ask(state, steps);
-        self.receive(state, steps);
-    }
-
-    fn read(&self, state: &State, steps: &mut Steps) {
-        let mut next = state.clone();
-        match state.reader.read {
-            Read::None if state.reads < self.reads => {
-                next.reads += 1;
-                next.reader.read = Read::Asked(state.reader.generation);
-                steps.add("the reader marks and asks", next);
+        let reads = &state.reader.reads;
+        let under_way = reads.iter().filter(|read| **read != Read::None).count();
+        for (at, read) in reads.iter().enumerate() {
+            // Of two that are alike one is enough.
+            if (*read != Read::None || under_way < self.reads) && (at == 0 || *read != reads[at - 1]) {
+                self.read(state, at, steps);
             }
-            Read::None => {}
-            Read::Asked(generation) => {
-                if self.way == Way::Tracking && !self.has(Flaw::Untracked) {
-                    // A read that is not remembered is not marked.
-                    let Link::Up { remembers, .. } = &mut next.server.link else { return };
-                    if state.reader.line != Line::Listening {
-                        return;
-                    }
-                    *remembers = true;
-                }
-                next.reader.read = Read::Answered(generation, state.server.version);
-                steps.add("the server answers the read", next);
+        }
+        self.listen(state, steps);
+        if state.reader.writes {
+            let mut next = state.clone();
+            next.reader.writes = false;
+            if !self.has(Flaw::NoOwnDrop) {
+                next.reader.believe(self, |trust| trust.drop_stripe(BUCKET, usize::from(STRIPE)));
             }
-            Read::Answered(generation, version) => {
-                let late = self.has(Flaw::LateMark);
-                let generation = if late { state.reader.generation } else { generation };
-                next.reader.copy = Some((version, generation));
-                next.reader.read = Read::None;
-                steps.add(format!("the reader keeps copy {version}"), next);
+            for copy in next.reader.copies() {
+                copy.is_overruled |= std::mem::take(&mut copy.is_doubtful);
             }
+            steps.add("the own write is done", next);
         }
     }
 
-    fn connect(&self, state: &State, steps: &mut Steps) {
-        let mut next = state.clone();
-        match (&state.reader.line, &state.server.link) {
-            (Line::Down, Link::Down) => {
-                next.server.link = Link::Up { subscribed: false, remembers: false };
-                next.reader.line = Line::Connected;
-                if self.way == Way::Tracking {
-                    next.reader.line = Line::Listening;
-                }
-                steps.add("the reader connects", next);
-            }
-            (Line::Connected, Link::Up { subscribed: false, remembers }) => {
-                next.server.link = Link::Up { subscribed: true, remembers: *remembers };
-                next.server.sent.push(Item::Confirmed);
-                steps.add("the server takes the subscription", next);
-            }
-            (Line::Connected | Line::Listening, Link::Down) => {
-                next.reader = Reader { line: Line::Down, asked: None, is_taken: false, ..next.reader };
-                next.reader.follower.lose();
-                if !self.has(Flaw::NoBarrier) {
-                    next.reader.until = None;
-                }
-                // A read on the connection ends with it.
-                if self.way == Way::Tracking && !self.has(Flaw::Untracked) {
-                    next.reader.read = Read::None;
-                }
-                if self.has(Flaw::EarlyFlush) {
-                    next.reader.obey(Act::Flush);
-                }
-                steps.add("the reader notices that the connection is gone", next);
-            }
-            _ => {}
-        }
-    }
-
-    /// The barrier.
-    fn ask(&self, state: &State, steps: &mut Steps) {
+    fn read(&self, state: &State, at: usize, steps: &mut Steps) {
         let reader = &state.reader;
-        let mut next = state.clone();
-        if reader.line == Line::Listening && reader.asked.is_none() {
-            next.reader.asked = Some(state.now);
-            next.reader.follower.ask();
-            steps.add("the reader asks how far the server is", next);
-        } else if reader.asked.is_some() && !reader.is_taken && state.server.link != Link::Down {
-            next.reader.is_taken = true;
-            next.server.begin_to_count();
-            next.server.sent.push(Item::Answer(state.server.number));
-            steps.add("the server says how far it is", next);
+        let mut add = |read: Read, words: &str, change: fn(&mut State)| {
+            let mut next = state.clone();
+            next.reader.reads[at] = read;
+            change(&mut next);
+            next.reader.settle();
+            steps.add(words, next);
+        };
+        match reader.reads[at] {
+            Read::None if self.way == Way::Bus => {
+                add(Read::Asked(Kind::Reached, 0), "the reader marks and asks", |_| {});
+            }
+            Read::None if self.has(Flaw::ModeBeforeMark) => {
+                add(Read::Begun(Look::Mode(reader.is_tracked), 0), "the reader looks how it is told", |_| {});
+            }
+            Read::None => add(Read::Begun(Look::Marked, 0), "the reader marks", |_| {}),
+            Read::Begun(look, age) => {
+                let is_tracked = match look {
+                    Look::Marked => reader.is_tracked,
+                    Look::Mode(is_tracked) => is_tracked,
+                };
+                let is_up = matches!(state.server.link, Link::Up { tracks: true, .. });
+                if is_tracked && is_up && !self.has(Flaw::Untracked) {
+                    let copy = Copy::new(Kind::Reached);
+                    add(Read::Answered(copy, age), "the server answers, and remembers", |next| {
+                        next.server.remember();
+                    });
+                }
+                // Past the connection that pushes come on: it may be gone, or busy.
+                let mark = reader.with_trust(|trust| match (look, self.has(Flaw::Untracked)) {
+                    (Look::Marked, false) => trust.mark_untracked(BUCKET, usize::from(STRIPE)),
+                    (Look::Mode(true), false) => trust.mark(BUCKET, usize::from(STRIPE)).alone(),
+                    _ => trust.mark(BUCKET, usize::from(STRIPE)),
+                });
+                add(Read::Asked(Kind::of(mark), age), "the reader asks", |_| {});
+            }
+            Read::Asked(kind, age) => add(Read::Answered(Copy::new(kind), age), "the server answers", |_| {}),
+            Read::Answered(copy, age) => {
+                let age = if self.has(Flaw::LifeFromAnswer) { 0 } else { age };
+                let kept = match copy.kind {
+                    Kind::Reached => Some(copy),
+                    Kind::Alone => BOUND.checked_sub(age).map(|left| Copy { life: Some(left), ..copy }),
+                };
+                let mut next = state.clone();
+                next.reader.reads[at] = Read::None;
+                next.reader.copy = kept;
+                next.reader.settle();
+                let words = match copy.kind {
+                    Kind::Reached => "the reader keeps a copy",
+                    Kind::Alone => "the reader keeps a copy that no message reaches",
+                };
+                steps.add(words, next);
+            }
         }
     }
 
-    fn receive(&self, state: &State, steps: &mut Steps) {
-        let Some(item) = state.server.sent.first() else { return };
-        let mut next = state.clone();
-        next.server.sent.remove(0);
-        let reader = &mut next.reader;
-        let words = match item {
-            Item::Confirmed => {
-                reader.line = Line::Listening;
-                "the subscription is confirmed".to_owned()
-            }
-            Item::Message(number) => {
-                let said = Said::Stripe(STRIPE as u8);
-                let act = match self.has(Flaw::NoNumbers) {
-                    true => Act::Drop(STRIPE as u8),
-                    false => reader.follower.hear(*number, said),
-                };
-                format!("message {number} comes{}", reader.obey(act))
-            }
-            Item::Push => format!("a push comes{}", reader.obey(Act::Drop(STRIPE as u8))),
-            Item::Answer(number) => {
-                let is_first = !reader.follower.is_following();
-                // Where reads are remembered, nobody counts.
-                let number = if self.way == Way::Tracking || self.has(Flaw::NoNumbers) { 0 } else { *number };
-                let act = reader.follower.answered(number);
-                let no_flush = self.has(Flaw::NoFlush) || self.has(Flaw::EarlyFlush);
-                let act = if is_first && no_flush { Act::None } else { act };
-                let words = reader.obey(act);
-                let sent = reader.asked.take().unwrap_or_default();
-                let from = if self.has(Flaw::TrustFromAnswer) { state.now } else { sent };
-                let until = if self.has(Flaw::NoBarrier) { u8::MAX - 1 } else { from + BOUND };
-                (reader.until, reader.is_taken) = (Some(until), false);
-                format!("the answer comes{words}")
-            }
-        };
-        steps.add(words, next);
+    /// Whether the connection may be one on which the server remembers reads.
+    pub(crate) fn may_track(&self) -> bool {
+        self.way != Way::Bus
     }
+}
+
+impl Copy {
+    fn new(kind: Kind) -> Self {
+        Self { kind, dropped: None, is_overruled: false, is_doubtful: false, life: None }
+    }
+}
+
+/// Until when is believed what a question that was sent so long ago was answered.
+pub(crate) fn trusted_since(sent: Age) -> Timestamp {
+    NOW.before(Duration::from_nanos(u64::from(sent) * TICK))
+        .after(Duration::from_nanos(u64::from(BOUND) * TICK))
 }

@@ -15,7 +15,7 @@ use crate::codec::{CacheKey, Codec};
 use crate::tier::redis::Redis;
 use crate::tier::redis::bus::Word;
 use crate::tier::redis::fault::Fault;
-use crate::tier::redis::keys::{self, Bucket};
+use crate::tier::redis::keys::{self, Bucket, Name};
 use crate::tier::redis::lanes::{Lanes, Server};
 use crate::tier::redis::nodes::{Call, Nodes};
 use crate::tier::redis::scripts::Name as Script;
@@ -42,12 +42,15 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
 
     /// Remembers what was dropped, for a server that may forget it; copies of before count no more in this process.
     pub(super) fn note<K: CacheKey>(&self, keys: &[K]) {
-        let (now, mut recent) = (Instant::now(), self.recent.lock());
         for key in keys {
             let name = self.name(key);
             self.drop_stripe_of(&name);
-            recent.note(name.redis, now);
+            self.remember(&name);
         }
+    }
+
+    pub(super) fn remember(&self, name: &Name) {
+        self.recent.lock().note(name.redis.clone(), Instant::now());
     }
 
     /// Drops whatever has a name like `pattern`.

@@ -534,8 +534,13 @@ impl<K: Key + CacheKey, V: Value, C: Codec<V>> Tier<K, V> for Namespace<V, C> {
         if answer == "lost" {
             self.emit(&Event::HoldLost { tier: NAME });
         }
+        if answer == "stored" {
+            // What this process keeps of it was marked before.
+            self.remember(&name);
+            return Ok(Filled::Stored);
+        }
         self.note(slice::from_ref(key));
-        Ok(if answer == "stored" { Filled::Stored } else { Filled::Refused })
+        Ok(Filled::Refused)
     }
 
     async fn clear(&self) -> Result<()> {
