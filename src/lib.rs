@@ -57,7 +57,8 @@
 //! With a shared tier, and all writes going through larder:
 //!
 //! - A read that begins after a write has been answered, in whichever process, returns nothing older; through a tier of
-//!   its own process above the shared one at most [`local_ttl`](Builder::local_ttl) later.
+//!   its own process above the shared one at most [`local_ttl`](Builder::local_ttl) later, or the bound of its
+//!   [`coherence`](Builder::coherence), which messages make a rare one.
 //! - A read that is given the [receipt](Written::receipt) of a write returns nothing older, in whichever process, whatever that
 //!   one has in memory.
 //! - With [`Consistency::Linearizable`] it returns what the store had at some moment while it read, and a writer that dies

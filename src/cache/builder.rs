@@ -32,6 +32,8 @@ const REFRESH_BACK_OFF: Duration = Duration::from_secs(10);
 const MAX_BATCH: usize = 500;
 /// For how long a tier of this process serves a copy without asking the shared tier below it.
 const LOCAL_TTL: Duration = Duration::from_secs(1);
+/// A shorter bound is over before an answer of the shared tier is here.
+const SHORTEST_BOUND: Duration = Duration::from_millis(50);
 /// By how much a life may be shortened.
 const JITTER: f64 = 0.1;
 
@@ -367,6 +369,19 @@ impl<K: Key, V: Value> Builder<K, V> {
         };
         let levels = self.tiers.into_iter().rev().try_fold(bottom, |below, lay| lay(below, &ground));
         let levels = levels.map_err(|error| error.at(&name, Operation::Build))?;
+        if let Some(trust) = &context.trust
+            && !trust.is_adopted()
+        {
+            let error = Error::new(
+                ErrorKind::Settings,
+                format!(
+                    "`coherence({:?})` and the shared tier disagree: it does not tell what others drop; settle for \
+                     `Coherence::TtlOnly`",
+                    self.coherence
+                ),
+            );
+            return Err(error.at(&name, Operation::Build));
+        }
         let engine = Engine::new(Setup {
             name,
             levels,
@@ -424,6 +439,13 @@ impl<K: Key, V: Value> Builder<K, V> {
                     "`refresh_ahead` and `read` both choose the read strategy: give one of them".to_owned(),
                 );
             }
+        }
+        if self.coherence.listens() && self.coherence.bound() < SHORTEST_BOUND {
+            wrong.push(format!(
+                "`coherence({:?})` could hardly ever be kept: give a bound of {SHORTEST_BOUND:?} or more, or \
+                 `Coherence::Validated`",
+                self.coherence
+            ));
         }
         if self.max_batch == 0 {
             wrong.push("`max_batch` is zero: nothing could ever be asked for".to_owned());

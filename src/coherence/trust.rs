@@ -74,6 +74,8 @@ pub struct Trust {
     generations: Box<[AtomicU32]>,
     /// The buckets of which only tracked reads are told of.
     tracked: Box<[AtomicBool]>,
+    /// Whether a shared tier sees to it.
+    adopted: AtomicBool,
 }
 
 impl Default for Trust {
@@ -82,11 +84,23 @@ impl Default for Trust {
             until: (0..BUCKETS).map(|_| AtomicU64::new(0)).collect(),
             generations: (0..BUCKETS * STRIPES).map(|_| AtomicU32::new(0)).collect(),
             tracked: (0..BUCKETS).map(|_| AtomicBool::new(false)).collect(),
+            adopted: AtomicBool::new(false),
         }
     }
 }
 
 impl Trust {
+    /// A shared tier says that it sees to it.
+    pub fn adopt(&self) {
+        self.adopted.store(true, Ordering::Release);
+    }
+
+    /// Whether one does.
+    #[must_use]
+    pub fn is_adopted(&self) -> bool {
+        self.adopted.load(Ordering::Acquire)
+    }
+
     /// The mark of a key that the shared tier is about to be asked for.
     #[must_use]
     pub fn mark(&self, bucket: usize, stripe: usize) -> Mark {

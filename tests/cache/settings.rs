@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use larder::testing::FakeStore;
+use larder::testing::{FakeStore, SharedServer};
 use larder::tier::{Acquired, Filled, Hold, Lease, Purpose};
-use larder::{Builder, Consistency, Entry, Error, ErrorKind, Memory, Operation, Result, Tier};
+use larder::{Builder, Coherence, Consistency, Entry, Error, ErrorKind, Memory, Operation, Result, Tier};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -210,4 +210,25 @@ fn all_that_is_wrong_is_said_at_once() {
 fn the_error_reads_as_one_sentence_about_this_cache() {
     let error = refusal(posts().ttl(MINUTE));
     assert!(error.to_string().starts_with("cache `posts`: build: "), "{error}");
+}
+
+#[test]
+fn a_bound_that_cannot_be_kept_is_refused() {
+    let builder = posts().tier(Memory::with_capacity(10)).ttl(MINUTE);
+    let error = refusal(builder.coherence(Coherence::Bus(Duration::from_millis(1))));
+    assert!(error.to_string().contains("coherence(Bus(1ms))"), "{error}");
+}
+
+#[test]
+fn a_shared_tier_that_tells_nothing_keeps_nobody_in_step() {
+    let server = SharedServer::new();
+    let builder = |coherence| {
+        let posts = posts().tier(Memory::with_capacity(10)).tier(server.tier());
+        posts.ttl(MINUTE).coherence(coherence)
+    };
+    for coherence in [Coherence::Validated, Coherence::Auto(Duration::from_secs(1))] {
+        let error = refusal(builder(coherence));
+        assert!(error.to_string().contains("TtlOnly"), "{error}");
+    }
+    builder(Coherence::TtlOnly(Duration::from_secs(1))).build().expect("that it can");
 }

@@ -30,7 +30,8 @@
 //! Needs Redis 6.2 or newer, or Valkey; never a replica: what keeps old answers out is in the primary.
 //! A server for a cache wants `maxmemory` with `allkeys-lru` or `volatile-lru`; losing a copy or a lease is safe, and
 //! a hold that is lost is noticed. Its
-//! user needs `GET MGET SET DEL SCAN TIME PING INFO EVAL EVALSHA` (and `HELLO`, `CLIENT SETINFO`) on the namespace's keys.
+//! user needs `GET MGET SET DEL SCAN TIME PING INFO EVAL EVALSHA` (and `HELLO`, `CLIENT SETINFO`) on the namespace's keys; what
+//! [`Coherence`](crate::Coherence) needs besides is in the guide.
 
 mod audience;
 mod breaker;

@@ -23,6 +23,7 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
     /// The cache wants to be kept in step, or says that it is not.
     pub(super) fn agree(&self, host: &Host) {
         let Some(Agreement { coherence, trust, has_copies }) = host.agreement() else { return };
+        trust.adopt();
         if coherence.listens() && *has_copies {
             self.redis.0.bus().join(Member {
                 namespace: std::sync::Arc::clone(&self.name),
