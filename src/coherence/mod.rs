@@ -59,6 +59,7 @@ impl Coherence {
     }
 
     /// Whether this process is to tell others what it drops.
+    #[cfg(feature = "redis")]
     #[must_use]
     pub(crate) const fn announces(self) -> bool {
         matches!(self, Self::Bus(_) | Self::Auto(_))
