@@ -20,7 +20,7 @@ pub struct Host {
 /// How the cache learns what other processes drop, and what it believes of its copies.
 #[doc(hidden)]
 #[derive(Clone, Debug)]
-#[non_exhaustive]
+#[allow(clippy::exhaustive_structs, reason = "not part of the public interface")]
 pub struct Agreement {
     /// How.
     pub coherence: Coherence,
