@@ -321,7 +321,7 @@ async fn a_write_that_must_be_on_a_replica_is_in_doubt_where_there_is_none() {
     let Some(primary) = RedisServer::start_one_or_skip_with(test, &at_once).await else { return };
     let store = FakeStore::new();
     let journal = || stream(&redis(&primary.url_of_default_user())).replicas(1);
-    let behind = settings(&store, journal().deadline(A_SECOND / 5)).store().unwrap();
+    let behind = settings(&store, journal().deadline(A_SECOND / 2)).store().unwrap();
     let began = Instant::now();
     let error = said(behind.save(&1, &10).await.unwrap_err());
     assert_eq!((error.kind(), error.outcome()), (ErrorKind::Journal, Some(Outcome::Unknown)), "{error}");
