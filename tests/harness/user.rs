@@ -29,10 +29,11 @@ async fn a_server_has_a_user_for_the_library_and_still_after_a_restart() {
         set(&server, "k", "v").await;
         let mut user = logged_in(&server);
         assert_eq!(ask(&mut user, &["GET", "k"]), Reply::bulk("v"));
-        for forbidden in [&["FLUSHALL"][..], &["KEYS", "*"], &["CONFIG", "GET", "dir"], &["INCR", "k"]] {
+        for forbidden in [&["FLUSHALL"][..], &["KEYS", "*"], &["CONFIG", "GET", "dir"], &["APPEND", "k", "v"]]
+        {
             assert!(is_forbidden(&ask(&mut user, forbidden)), "{forbidden:?}");
         }
-        let script = ["EVAL", "return redis.call('INCR', KEYS[1])", "1", "n"];
+        let script = ["EVAL", "return redis.call('APPEND', KEYS[1], 'v')", "1", "n"];
         assert!(matches!(ask(&mut user, &script), Reply::Error(_)), "in a script neither");
         server.restart().await;
         assert_eq!(get(&server, "k").await, None);
