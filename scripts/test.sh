@@ -9,7 +9,7 @@ exec </dev/null
 # Tests that need something which may be missing skip themselves under a plain `cargo test`, not here.
 export LARDER_REQUIRE_ALL=1
 
-# There are many test programs: what makes the next build faster, and what only a debugger reads, costs more here than
+# There are dozens of programs: what makes the next build faster, and what only a debugger reads, costs more here than
 # the tests themselves.
 export CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=line-tables-only
 
@@ -44,7 +44,7 @@ CHECKS=(
     "deny|licences, duplicates and sources of the dependencies"
     "features|the library builds with no feature, and with each alone, and no lint complains"
     "debug|all tests of the workspace, documentation examples too, unoptimised"
-    "deployments|the Redis tests once more, on a cluster of three primaries and three replicas, and over RESP3"
+    "deployments|those Redis tests of which it makes another matter, on a cluster of three primaries and three replicas, and over RESP3"
     "release|all tests of the library, optimised"
     "schedules|random schedules of flights, fence and turns, 300,000 of them"
     "examples|every examples/*.rs runs"
@@ -146,7 +146,7 @@ check_deployments() {
 
 # The tests of some behaviours on Redis; those of `x::` are in tests/redis/x.rs.
 redis_tests() {
-    # A name is found anywhere in a path: `away::` would bring `partly_away::` along, which is for one process.
+    # A name is found anywhere in a path: `away::` would bring `partly_away::` along, which brings clusters of its own.
     cargo test --workspace --all-features --test redis -- "${@/%/::}" --skip partly_away::
 }
 

@@ -19,7 +19,8 @@ pub use follower::{Act, Follower, Said};
 pub use trust::{BUCKETS, Mark, STRIPES, Trust};
 
 /// How tiers of this process, above a shared one, learn what other processes drop. A copy here is so far behind the shared
-/// tier at the most as the variant says, whatever is lost, cut off or asleep.
+/// tier at the most as the variant says, whatever is lost, cut off or asleep. The [guide](crate::guide) says what comes on top
+/// where a primary does not know that it was replaced.
 ///
 /// ```
 /// use larder::Coherence;
@@ -44,7 +45,8 @@ pub enum Coherence {
     /// Whoever drops copies says so to all, in numbered messages (pub/sub, on a cluster sharded pub/sub). Needs writers that do:
     /// all caches of the namespace with this or [`Auto`](Self::Auto).
     Bus(Duration),
-    /// The best of these that the server offers: `Tracked`, else `Bus`, else `Validated`. An event says which.
+    /// The best of these that the server offers: `Tracked`, else `Bus`, else `Validated`. An event says which. Whoever writes tells
+    /// all, and needs the rights of `Bus`.
     Auto(Duration),
 }
 

@@ -128,7 +128,7 @@ impl Trust {
         self.tracked[bucket % BUCKETS].load(Ordering::Acquire)
     }
 
-    /// Whether a copy with this mark counts at `now`: nothing has dropped it, and its bucket is trusted.
+    /// Whether a copy with this mark counts at `now`: nothing has dropped it, and its bucket is trusted or it is alone.
     #[inline]
     #[must_use]
     pub fn holds(&self, mark: Mark, now: Timestamp) -> bool {

@@ -51,7 +51,8 @@ const LONGEST: usize = 16 << 20;
 /// it is killed. What it is set to is looked at before the first write and whenever it has been restarted or replaced; a
 /// [durability](Self::durability) that it does not have is refused. Its user needs `EVAL EVALSHA PING INFO TIME`,
 /// `CONFIG GET`, and what scripts run: `HMGET HSET DEL RPUSH LREM LRANGE XADD XRANGE XDEL XTRIM XLEN ZADD ZREM ZRANGE ZREMRANGEBYSCORE ZCARD GET SET`,
-/// on the keys `NAME:journal:*`; in a cluster also `CLUSTER SLOTS`, `CLUSTER INFO` and `ASKING`.
+/// on the keys `NAME:journal:*`; with [`replicas`](Self::replicas) also `WAIT`, from Redis 7.2 on without `appendfsync always` also `WAITAOF`, in a cluster
+/// also `CLUSTER SLOTS`, `CLUSTER INFO` and `ASKING`.
 ///
 /// In a cluster the shards are spread over its nodes. While the slot of one is moved, its writes and reads wait until all of
 /// it is on one node, or fail at the deadline; none is lost.
@@ -123,7 +124,7 @@ impl<K, V, C> RedisStream<K, V, C> {
         Self { shards, ..self }
     }
 
-    /// For how long an owner that says nothing any more still counts; it renews at a third of that. Default: 5 seconds.
+    /// For how long an owner that says nothing any more still counts; it renews several times within it. Default: 5 seconds.
     #[must_use]
     pub fn lease(self, lease: Duration) -> Self {
         Self { lease, ..self }

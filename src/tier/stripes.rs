@@ -8,7 +8,7 @@
 //! fence R's last step is refused, since W moved the generation after R had taken its lease.
 //!
 //! A stripe also has an *epoch*, which entries carry: moving it on makes every entry of the stripe unusable without
-//! touching one of them. That is what `clear` does, and what messages will do that know a stripe but not the key.
+//! touching one of them. That is what `clear` does.
 
 use std::hash::{BuildHasher, Hash};
 

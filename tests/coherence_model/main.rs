@@ -4,8 +4,7 @@
 //! time passes anywhere, which is how a process looks that was stopped.
 //!
 //! Marks, trust and the following of messages are those that production runs: `larder::coherence`. Rows that fail by design are
-//! the reasons for the rules, or their limits; their traces are printed with `--nocapture`. The names are those of the design's
-//! models.
+//! the reasons for the rules, or their limits; their traces are printed with `--nocapture`.
 
 mod listener;
 mod reader;

@@ -22,12 +22,10 @@ const FLOORS: &[(&str, u8)] = &[
     ("store", 2),
     ("codec", 2),
     ("journal", 2),
-    ("bus", 2),
     ("levels", 3),
     ("engine", 4),
     ("strategy", 5),
     ("cache", 6),
-    ("http", 7),
     ("testing", 7),
     ("guide", 7),
 ];

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::io::{self, BufRead as _, Write as _};
 use std::process::exit;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,6 +21,9 @@ const WRITERS: u64 = 4;
 const AT_ONCE: u64 = 80;
 /// So long a write is followed by none of the same writer, at the most.
 const PAUSE: Duration = Duration::from_millis(60);
+/// The key in the store under which the processes add up how often they have read, and how often they do so.
+pub(crate) const READS: &str = "reads";
+const TELLING: Duration = Duration::from_millis(200);
 
 /// Each key's version, in a server that nobody harms: a write makes the next one.
 struct Versions(MultiplexedConnection);
@@ -30,6 +33,12 @@ impl Versions {
         let mut incr = redis::cmd("INCR");
         incr.arg(key);
         incr.query_async(&mut self.0.clone()).await.map_err(StoreError::from)
+    }
+
+    async fn add_reads(&self, reads: u64) {
+        let mut incr = redis::cmd("INCRBY");
+        incr.arg(READS).arg(reads);
+        incr.query_async::<()>(&mut self.0.clone()).await.expect("nobody harms the store");
     }
 }
 
@@ -66,9 +75,12 @@ async fn run(job: &Job) {
     let versions = Arc::new(Versions(versions));
     let cache = cache(job, &versions);
     let (over, seen) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Seen::default())));
-    let mut tasks = Vec::new();
+    let made = Arc::new(AtomicU64::new(0));
+    let mut tasks =
+        vec![tokio::spawn(tell_of_reads(Arc::clone(&versions), Arc::clone(&over), Arc::clone(&made)))];
     for _ in 0..READERS {
-        tasks.push(tokio::spawn(read_for_ever(cache.clone(), Arc::clone(&over), Arc::clone(&seen))));
+        let read = read_for_ever(cache.clone(), Arc::clone(&over), Arc::clone(&seen), Arc::clone(&made));
+        tasks.push(tokio::spawn(read));
     }
     for _ in 0..WRITERS {
         let write =
@@ -112,7 +124,20 @@ pub(crate) fn now() -> u64 {
     now.tv_sec as u64 * 1_000_000 + now.tv_nsec as u64 / 1_000
 }
 
-async fn read_for_ever(cache: LayeredCache<u64, u64>, over: Arc<AtomicBool>, seen: Arc<Mutex<Seen>>) {
+/// So that whoever started the processes knows when they have read enough.
+async fn tell_of_reads(versions: Arc<Versions>, over: Arc<AtomicBool>, made: Arc<AtomicU64>) {
+    while !over.load(Ordering::Relaxed) {
+        tokio::time::sleep(TELLING).await;
+        versions.add_reads(made.swap(0, Ordering::Relaxed)).await;
+    }
+}
+
+async fn read_for_ever(
+    cache: LayeredCache<u64, u64>,
+    over: Arc<AtomicBool>,
+    seen: Arc<Mutex<Seen>>,
+    made: Arc<AtomicU64>,
+) {
     let mut own = Seen::default();
     while !over.load(Ordering::Relaxed) {
         for _ in 0..AT_ONCE {
@@ -128,6 +153,7 @@ async fn read_for_ever(cache: LayeredCache<u64, u64>, over: Arc<AtomicBool>, see
                 },
             };
             own.counts[0] += 1;
+            made.fetch_add(1, Ordering::Relaxed);
             let last = own.reads.entry((key, version)).or_default();
             *last = begin.max(*last);
         }

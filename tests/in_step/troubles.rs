@@ -53,12 +53,13 @@ pub(crate) struct Troubles {
     pub(crate) losses: Vec<u64>,
 }
 
-/// One trouble after the other until the time is over, `favourite` before each of them.
+/// One trouble after the other until the time is over and the processes have read enough, `favourite` before each of them.
 pub(crate) async fn troubles(
     processes: &[Process],
     place: &Place<'_>,
     duration: Duration,
     favourite: Option<&'static str>,
+    have_read_enough: impl AsyncFn() -> bool,
 ) -> Troubles {
     let seed = std::env::var(SEED).map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("a number"));
     println!("{SEED}={seed}");
@@ -70,7 +71,7 @@ pub(crate) async fn troubles(
         Place::Cluster(_) => &ON_A_CLUSTER,
     };
     let mut order: Vec<&'static str> = Vec::new();
-    while Instant::now() < end {
+    while Instant::now() < end || !have_read_enough().await {
         // All of them in a random order, and again.
         if order.is_empty() {
             order = names.to_vec();

@@ -104,7 +104,7 @@ async fn behind_a_dead_line_a_copy_is_served_for_the_bound_and_no_longer() {
     }
 }
 
-/// peers.md, EasyCaching#428 and redisson#4653: who was cut off served its old copies on, for the rest of their lives.
+/// EasyCaching#428 and redisson#4653: who was cut off served its old copies on, for the rest of their lives.
 #[tokio::test]
 async fn what_was_dropped_while_nobody_listened_is_not_served_once_somebody_does() {
     let name = "what_was_dropped_while_nobody_listened_is_not_served_once_somebody_does";

@@ -1,7 +1,7 @@
 //! The names of keys in Redis: `namespace:{bNNN}:key`.
 //!
-//! The braces hold the bucket, one of 64. On a cluster it decides where the key lives, so that later everything about a
-//! bucket (its entries, its messages, its log) can be in one place; being first, it leaves braces in keys without a
+//! The braces hold the bucket, one of 64. On a cluster it decides where the key lives, so that everything about a
+//! bucket (its entries, its messages, its log) is in one place; being first, it leaves braces in keys without a
 //! meaning. A key longer than [`LONGEST`] is named by a hash instead; the envelope repeats it whole. Its tenant, if it
 //! has one, stands before the hash, so that the pattern of a tenant's names finds it too.
 

@@ -207,7 +207,7 @@ impl Listener<'_> {
         places
     }
 
-    /// Listens to buckets that were not listened to yet, and no more to those that others have by now.
+    /// Listens to buckets that were not listened to yet.
     async fn subscribe(
         &self,
         places: &[Place],
@@ -282,7 +282,7 @@ impl Clocks {
         Self { steady: Instant::now(), wall: time::since_1970() }
     }
 
-    /// Whether one of them has gone on for longer than the other by more than half of `bound` since the last time: nobody knows for
+    /// Whether one of them has gone on for longer than the other by more than half of `bound`, and [`PATIENCE`], since the last time: nobody knows for
     /// how long nothing was heard.
     fn have_parted(&mut self, bound: Duration) -> bool {
         let last = std::mem::replace(self, Self::now());

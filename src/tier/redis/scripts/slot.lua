@@ -148,7 +148,7 @@ end
 
 -- Tells all who keep copies elsewhere that the keys of a stripe are dropped here, in a message with the bucket's next
 -- number. KEYS[2] has that number; the last three arguments say by which command, on which channel, and of which stripe.
--- A count that the server has lost goes on above all that were ever heard.
+-- A count that the server has lost goes on above all that were ever heard, as long as the server's clock goes forward.
 local function announce()
   if not KEYS[2] then
     return
