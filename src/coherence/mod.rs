@@ -46,7 +46,7 @@ pub enum Coherence {
     /// all caches of the namespace with this or [`Auto`](Self::Auto).
     Bus(Duration),
     /// The best of these that the server offers: `Tracked`, else `Bus`, else `Validated`. An event says which. Whoever writes tells
-    /// all, and needs the rights of `Bus`.
+    /// all, as nobody knows who listens.
     Auto(Duration),
 }
 

@@ -41,9 +41,11 @@ impl Mark {
         self.is_some() && self.copy != ALONE
     }
 
-    /// The same, of the copy that the shared tier knows by this number.
+    /// The same, of the copy that the shared tier knows by this number. In whichever life the tier is: a writer knows the
+    /// number of its copy, and not in which life it came to be there.
     #[must_use]
     pub const fn of_copy(self, number: u128) -> Self {
+        let number = number & NUMBER;
         match self.copy {
             ALONE => self,
             _ => Self { copy: (number ^ (number >> 64)) as u64 & !(1 << 63), ..self },
@@ -62,6 +64,9 @@ impl Mark {
         self.copy == Self::NONE.of_copy(number).copy
     }
 }
+
+/// The bits of a copy's number that do not say in which life of the tier it came to be there.
+const NUMBER: u128 = (1 << 96) - 1;
 
 /// In the place of a copy's number.
 const ALONE: u64 = u64::MAX;

@@ -336,7 +336,9 @@ async fn a_primary_that_was_a_replica_meanwhile_is_another() {
 #[tokio::test]
 async fn a_frozen_node_is_waited_for_once() {
     let Some(cluster) = RedisCluster::start_or_skip("a_frozen_node_is_waited_for_once").await else { return };
-    let process = Process::on(&cluster, cache_aside(numbers(MANY)));
+    // Long enough that only who is frozen is late.
+    let redis = cluster.builder().deadline(Duration::from_millis(500));
+    let process = Process::with(redis, cache_aside(numbers(MANY)));
     process.get_all(&all()).await;
     let (key, slot) = key_on(&cluster, 0).await;
     cluster.freeze(0);

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::support::proxy::Proxy;
-use crate::support::redis_server::RedisServer;
+use crate::support::redis_server::{self, RedisServer};
 use crate::support::resp::Reply;
 use crate::support::rights::USER;
 use crate::support::watching::{Heard, soon, until};
@@ -124,17 +124,7 @@ async fn what_was_dropped_while_nobody_listened_is_not_served_once_somebody_does
         proxy.heal();
         one.warm(7, old + 1).await;
         other.put(7, old + 2).await;
-        let begin = Instant::now();
-        until("messages come again", async || {
-            let got = one.get(7).await;
-            if begin.elapsed() > Duration::from_secs(3) {
-                let all = one.heard.everything();
-                let all: Vec<_> = all.lines().filter(|l| !l.contains("LocalFlush")).take(60).collect();
-                panic!("DEBUG {:?} {got:?} {old} {} {:#?}", mode(LONG), one.has(7), all);
-            };
-            got == Some(old + 2)
-        })
-        .await;
+        until("messages come again", async || one.get(7).await == Some(old + 2)).await;
     }
 }
 
@@ -441,11 +431,174 @@ async fn a_key_longer_than_names_may_be_is_kept_in_step() {
     }
 }
 
-/// Which connections listen.
+/// `R listens to Q, who has taken over · R's other connections are with P, who serves on what it has`.
+#[tokio::test]
+async fn what_is_read_from_a_server_that_was_replaced_does_not_stay_in_memory() {
+    let name = "what_is_read_from_a_server_that_was_replaced_does_not_stay_in_memory";
+    let Some(server) = RedisServer::start_alone_or_skip(name).await else { return };
+    let Some(next) = RedisServer::start_alone_or_skip(name).await else { return };
+    let store = numbers(100);
+    for (key, mode) in (7..).zip(MODES) {
+        let proxy = Proxy::to(server.address()).await;
+        let one = Process::of(&store, server.builder_through(&proxy), mode(LONG));
+        one.warm(key, key).await;
+        proxy.lead_to(next.address());
+        end_listeners(&server).await;
+        until("it listens to the next", async || listeners(&next).await == 1).await;
+        assert_eq!(one.get(key).await, Some(key));
+        let other = Process::of(&store, next.builder(), mode(LONG));
+        other.put(key, 100).await;
+        until("the write is seen", async || one.get(key).await == Some(100)).await;
+        one.warm(key, 100).await;
+    }
+}
+
+/// A listener lives on when a read beside it is late: what was read since is to be kept again.
+#[tokio::test]
+async fn a_late_read_does_not_keep_memory_empty() {
+    let name = "a_late_read_does_not_keep_memory_empty";
+    let Some(server) = RedisServer::start_alone_or_skip(name).await else { return };
+    let store = numbers(100);
+    for mode in MODES {
+        let proxy = Proxy::to(server.address()).await;
+        let redis = server.builder_through(&proxy).deadline(Duration::from_millis(100));
+        // The listener has time for its answers, and a read has not.
+        let one = Process::of(&store, redis, mode(Duration::from_secs(3)));
+        one.warm(7, 7).await;
+        proxy.delay(Duration::from_millis(120));
+        until("a read is late", async || {
+            one.get(fastrand::u64(10..100)).await;
+            one.heard.count("TierFailed") > 0
+        })
+        .await;
+        proxy.delay(Duration::ZERO);
+        for key in 0..5 {
+            one.warm(key, key).await;
+        }
+    }
+}
+
+/// Thousands of keys take their time to be dropped. What is gone is told meanwhile: it may have been written anew.
+#[tokio::test]
+async fn a_long_clear_is_heard_of_before_it_is_over() {
+    let name = "a_long_clear_is_heard_of_before_it_is_over";
+    let Some(server) = RedisServer::start_alone_or_skip(name).await else { return };
+    let store = numbers(20_000);
+    for mode in MODES {
+        let one = Process::of(&store, server.builder(), mode(LONG));
+        let proxy = Proxy::to(server.address()).await;
+        let other = Process::of(&store, server.builder_through(&proxy).deadline(LONG), mode(LONG));
+        let all: Vec<u64> = (0..20_000).collect();
+        assert!(other.cache.get_many(&all).await.iter().all(Result::is_ok));
+        for key in 0..20 {
+            one.warm(key, key).await;
+        }
+        proxy.delay(Duration::from_millis(100));
+        let clears = tokio::spawn(async move { other.cache.clear().await });
+        until("some are dropped", async || (0..20).any(|key| !one.has(key))).await;
+        assert!(!clears.is_finished(), "{:?}", mode(LONG));
+        proxy.delay(Duration::ZERO);
+        clears.await.expect("no panic").expect("cleared");
+        until("all are dropped", async || (0..20).all(|key| !one.has(key))).await;
+    }
+}
+
+/// The number moves on whatever the user may do: it is asked for at the next barrier.
+#[tokio::test]
+async fn a_writer_who_may_not_publish_is_heard_of_within_the_bound() {
+    let name = "a_writer_who_may_not_publish_is_heard_of_within_the_bound";
+    let Some(server) = RedisServer::start_one_or_skip(name).await else { return };
+    let store = numbers(100);
+    let writer = ["ACL", "SETUSER", "writer", "on", ">secret", "~*", "+@all", "-publish", "-spublish"];
+    for (more, mode) in [(&[][..], MODES[0]), (&["-incr"], MODES[0]), (&["resetchannels"], Coherence::Auto)] {
+        assert_eq!(server.command(&[&writer[..], more].concat()).await, Reply::ok());
+        let one = Process::of(&store, server.builder(), mode(BOUND));
+        let url = format!("redis://writer:secret@{}", server.address());
+        let other = Process::of(&store, redis_server::builder(&url), mode(BOUND));
+        for value in 100..110 {
+            one.warm(7, store.row(&7).expect("a row")).await;
+            other.put(7, value).await;
+            let written = Instant::now();
+            until("the write is seen", async || one.get(7).await == Some(value)).await;
+            assert!(written.elapsed() < BOUND + Duration::from_millis(300), "{:?}", written.elapsed());
+        }
+        assert_eq!(other.cache.stats().owed, 0, "nothing is left to be told");
+    }
+}
+
+/// One connection listens for all caches of a handle; the server may refuse some of them.
+#[tokio::test]
+async fn who_may_not_listen_keeps_nobody_else_from_listening() {
+    let name = "who_may_not_listen_keeps_nobody_else_from_listening";
+    let Some(server) = RedisServer::start_one_or_skip(name).await else { return };
+    server.command(&["ACL", "SETUSER", USER, "resetchannels", "&larder:1:n:*"]).await;
+    let store = numbers(100);
+    let redis = server.redis();
+    let heard = Heard::default();
+    let refused = cache_aside(store.clone()).tier(Memory::with_capacity(10)).tier(redis.namespace("refused"));
+    let refused = refused.ttl(MINUTE).coherence(Coherence::Bus(BOUND)).observer(heard.clone());
+    let refused = refused.build().expect("complete");
+    let one = Process::over(cache_aside(store.clone()), &redis, Coherence::Bus(BOUND));
+    let other = Process::of(&store, server.builder(), Coherence::Bus(BOUND));
+    assert_eq!(soon(refused.get(&7)).await.expect("answered"), Some(7));
+    one.warm(7, 7).await;
+    tokio::time::sleep(3 * BOUND).await;
+    assert!(one.has(7), "it is kept in step all the time");
+    assert_eq!(one.heard.count("InStepNoMore"), 0);
+    assert_eq!(heard.count("Coherent"), 1, "and that the other is not is said once");
+    assert_eq!(heard.count("TierFailed"), 1);
+    other.put(7, 8).await;
+    until("the write is seen", async || one.get(7).await == Some(8)).await;
+}
+
+/// The server would tell of the numbers as of anything that is read where it remembers who reads.
+#[tokio::test]
+async fn no_numbers_are_asked_for_where_the_server_tracks() {
+    let name = "no_numbers_are_asked_for_where_the_server_tracks";
+    let Some(server) = RedisServer::start_one_or_skip(name).await else { return };
+    let store = numbers(100);
+    let one = Process::of(&store, server.builder(), Coherence::Auto(BOUND));
+    one.warm(7, 7).await;
+    let log = server.monitor().await;
+    tokio::time::sleep(2 * BOUND).await;
+    let asked = log.take_sent().await;
+    assert!(asked.len() > 64, "there were barriers");
+    assert!(!asked.iter().flatten().any(|word| word.ends_with("%number")));
+}
+
+/// A writer knows its own copy again, and is not sent it.
+#[tokio::test]
+async fn what_was_written_through_here_is_found_to_be_the_copy_there() {
+    let name = "what_was_written_through_here_is_found_to_be_the_copy_there";
+    let Some(server) = RedisServer::start_or_skip(name).await else { return };
+    let store = numbers(100);
+    let one = Process::over(write_through(store.clone()), &server.redis(), Coherence::Validated);
+    one.put(7, 8).await;
+    let log = server.monitor().await;
+    assert_eq!(one.get(7).await, Some(8));
+    let asked: Vec<String> =
+        log.take_sent().await.into_iter().filter_map(|words| words.into_iter().next()).collect();
+    assert!(asked.iter().any(|command| command == "GETRANGE"), "{asked:?}");
+    assert!(!asked.iter().any(|command| command == "GET"), "{asked:?}");
+}
+
+/// How many connections listen.
 async fn listeners(server: &RedisServer) -> usize {
-    let Reply::Bulk(Some(list)) = server.command(&["CLIENT", "LIST"]).await else { panic!("a list") };
-    let list = String::from_utf8(list).expect("a text");
-    list.lines().filter(|line| !line.contains(" sub=0 ") || line.contains(" flags=t")).count()
+    listening(server).await.len()
+}
+
+/// The numbers of those that listen.
+async fn listening(server: &RedisServer) -> Vec<String> {
+    let list = server.command(&["CLIENT", "LIST"]).await.text().expect("a list");
+    let listening = list.lines().filter(|line| !line.contains(" sub=0 ") || line.contains(" flags=t"));
+    let number = |line: &str| line.split(' ').find_map(|word| word.strip_prefix("id=").map(str::to_owned));
+    listening.filter_map(number).collect()
+}
+
+async fn end_listeners(server: &RedisServer) {
+    for number in listening(server).await {
+        server.command(&["CLIENT", "KILL", "ID", &number]).await;
+    }
 }
 
 #[tokio::test]

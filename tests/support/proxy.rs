@@ -62,6 +62,11 @@ impl Proxy {
         *self.connections.lock().expect("no panic") = JoinSet::new();
     }
 
+    /// New connections go to another server, as after a fail-over; those that are open live on.
+    pub fn lead_to(&self, server: SocketAddr) {
+        self.faults.send_modify(|faults| faults.leads_to = Some(server));
+    }
+
     /// New connections are closed at once; those that are open live on.
     pub fn refuse(&self, refuse: bool) {
         self.faults.send_modify(|faults| faults.refuse = refuse);
@@ -127,6 +132,8 @@ impl Drop for Proxy {
 struct Faults {
     delay: Duration,
     bytes_per_second: Option<u32>,
+    /// Where new connections lead to, in the place of the server that was there at first.
+    leads_to: Option<SocketAddr>,
     refuse: bool,
     half_open: bool,
     drop_replies: bool,
@@ -173,8 +180,9 @@ async fn accept(
 ) {
     for connection in 0.. {
         let Ok((client, _)) = listener.accept().await else { continue };
-        if !faults.borrow().refuse {
-            let relay = relay(client, server, connection, faults.clone());
+        let Faults { refuse, leads_to, .. } = *faults.borrow();
+        if !refuse {
+            let relay = relay(client, leads_to.unwrap_or(server), connection, faults.clone());
             connections.lock().expect("no panic").spawn(relay);
         }
     }

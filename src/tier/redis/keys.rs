@@ -95,8 +95,8 @@ pub(super) fn name_of_nothing(namespace: &str, bucket: Bucket) -> String {
 
 /// The stripe of a name, by what it is without namespace and bucket: known from the name alone, for pushes.
 pub(super) fn stripe_of(bare: &str) -> u8 {
-    // Other bits than those that say the bucket.
-    ((fnv_1a(bare.as_bytes()) >> 32) % STRIPES as u128) as u8
+    // Other bits than those that say the bucket, and such as the last byte reaches.
+    ((fnv_1a(bare.as_bytes()) >> 94) % STRIPES as u128) as u8
 }
 
 /// Namespace, bucket and stripe of a name in Redis, if it is one that a namespace has made.
@@ -326,5 +326,27 @@ mod tests {
             count[bucket] += 1;
         }
         assert!(count.iter().all(|keys| (60..160).contains(keys)), "{count:?}");
+    }
+
+    /// Within a bucket too: one write drops the copies of a stripe in all memories.
+    #[test]
+    fn stripes_are_even() {
+        let mut count = [[0; STRIPES]; BUCKETS as usize];
+        for key in 0..16 * 64 * 64_u32 {
+            let name = Name::of("n", &key);
+            count[usize::from(name.bucket)][usize::from(name.stripe())] += 1;
+        }
+        assert!(count.as_flattened().iter().all(|keys| (1..48).contains(keys)), "{count:?}");
+        let small = (0..1_000_u32).map(|key| Name::of("n", &key).stripe());
+        assert!(
+            small.collect::<std::collections::HashSet<_>>().len() > 48,
+            "of numbers that begin alike too"
+        );
+    }
+
+    /// It is told to other processes.
+    #[test]
+    fn a_stripe_stays_what_it_is() {
+        assert_eq!(["7", "42", "acme:1", "post:7:en"].map(stripe_of), [36, 30, 5, 24]);
     }
 }

@@ -53,6 +53,8 @@ pub(super) struct Lanes {
     server: Mutex<Option<Arc<Server>>>,
     /// A link on which the server remembers what is read, and tells when it changes.
     tracked: Mutex<Option<Link>>,
+    /// Of which life of the server it is heard what is dropped; nothing before anybody has listened.
+    heard: Mutex<Option<u32>>,
     audience: Arc<Audience>,
 }
 
@@ -153,6 +155,7 @@ impl Lanes {
             probing: AtomicBool::new(false),
             server: Mutex::default(),
             tracked: Mutex::default(),
+            heard: Mutex::default(),
             audience,
         })
     }
@@ -424,7 +427,10 @@ impl Lanes {
                 Ok::<(), redis::aio::SendError>(())
             });
             let made = client.get_multiplexed_async_connection_with_config(&config).await;
-            self.greeted(made.map_err(|error| Fault::of(&error))?, NO_LANE).await
+            let link = self.greeted(made.map_err(|error| Fault::of(&error))?, NO_LANE).await?;
+            *self.heard.lock() = Some(link.server.life);
+            self.give_up(|old| old.server.life != link.server.life);
+            Ok(link)
         };
         match time::within(time::from_now(patience), made).await {
             Ok(link) => link,
@@ -436,7 +442,21 @@ impl Lanes {
     /// A question on a link that [listens](Self::listen): whether the server is still in the same life, and a server for us.
     /// When it is answered, all that the server had sent before it was asked has been told.
     pub(super) async fn is_same(self: &Arc<Self>, link: &Link) -> Result<bool, Fault> {
-        Ok(self.life(&mut link.connection.clone()).await? == link.server.life)
+        match self.life(&mut link.connection.clone()).await {
+            Ok(life) if life == link.server.life => Ok(true),
+            // It answers on, on all its connections.
+            Ok(_) | Err(Fault::Unable(_)) => {
+                self.give_up(|_| true);
+                Ok(false)
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Whether what is dropped at the other end of `link` is heard of, if anything is: `R listens to Q, who has taken over ·
+    /// W: drops at Q, and R hears · R: asks P, who does not know yet, and keeps v1`, and nobody says anything of it again.
+    pub(super) fn hears_of(&self, link: &Link) -> bool {
+        self.heard.lock().is_none_or(|life| life == link.server.life)
     }
 
     /// From now on tracked reads go over this link; or over none.

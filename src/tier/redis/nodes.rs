@@ -226,6 +226,11 @@ impl Call {
         self.link.server()
     }
 
+    /// Whether it is heard what is dropped by the server that is spoken to, if anybody listens.
+    pub(super) fn is_heard_of(&self) -> bool {
+        self.lanes.hears_of(&self.link)
+    }
+
     /// Goes on over the link on which the server tells what changes, if there is one. Whether there is.
     pub(super) fn track(&mut self) -> bool {
         let tracked = self.lanes.tracked();

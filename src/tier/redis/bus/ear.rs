@@ -1,7 +1,7 @@
 //! What comes on a listener's connection without being asked for. It is acted upon by the task that reads the connection,
 //! so that an answer never overtakes what was sent before it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -48,6 +48,7 @@ impl Ear {
             self.bus.members().iter().flat_map(|member| buckets().map(move |b| (member, b)))
         {
             obey(member, bucket, Act::Flush);
+            tell(member, Act::Flush);
         }
     }
 
@@ -78,10 +79,13 @@ impl Ear {
             self.bus.wake(namespace, bucket, stripe);
         }
         let mut heard = self.heard.lock();
-        if let Some(Listening::Bus(follower)) = heard.places.get_mut(&(namespace.into(), bucket)) {
-            let act = follower.hear(number, said);
-            self.each(namespace, |member| obey(member, bucket, act));
-        }
+        let Some(Listening::Bus(follower)) = heard.places.get_mut(&(namespace.into(), bucket)) else {
+            return;
+        };
+        let act = follower.hear(number, said);
+        self.each(namespace, |member| obey(member, bucket, act));
+        drop(heard);
+        self.each(namespace, |member| tell(member, act));
     }
 
     /// Keys that were read on this connection have changed; or all of them may have.
@@ -111,6 +115,17 @@ impl Ear {
     /// Whether a bucket is listened to.
     pub(super) fn listens_to(&self, place: &Place) -> bool {
         self.heard.lock().places.contains_key(place)
+    }
+
+    /// Other buckets are somebody else's by now. One that comes back meanwhile begins anew: what was told elsewhere was not
+    /// heard here.
+    pub(super) fn leave_all_but(&self, places: &[Place]) {
+        let left: HashSet<&Place> = places.iter().collect();
+        let gone: Vec<Place> = {
+            let heard = self.heard.lock();
+            heard.places.keys().filter(|place| !left.contains(place)).cloned().collect()
+        };
+        gone.iter().for_each(|place| self.leave(place));
     }
 
     /// The bucket is somebody else's by now.
@@ -148,16 +163,22 @@ impl Ear {
             None => return false,
         };
         let act = if first && self.bus.has(Flaw::EarlyFlush) { Act::None } else { act };
+        let mut obeyed = Vec::new();
         for (member, sent) in sent.iter().filter(|(member, _)| *member.namespace == *place.0) {
             // Marks of before the flush are void, whatever was told of when they were taken.
             let news = member.trust.set_tracked(usize::from(place.1), by_tracking);
-            obey(member, place.1, if news && act == Act::None { Act::Flush } else { act });
+            let act = if news && act == Act::None { Act::Flush } else { act };
+            obey(member, place.1, act);
+            obeyed.push((member, act));
             let until = match self.bus.has(Flaw::NoBarrier) {
                 true => Timestamp::NEVER,
                 false => sent.after(member.coherence.bound()),
             };
             member.trust.trust(usize::from(place.1), until);
         }
+        // Whoever observes may take its time, and messages wait for the lock.
+        drop(heard);
+        obeyed.into_iter().for_each(|(member, act)| tell(member, act));
         first
     }
 
@@ -177,6 +198,7 @@ impl Ear {
                 doubtful.push(place.0);
             }
         }
+        drop(heard);
         for namespace in doubtful {
             self.each(&namespace, |member| member.host.emit(&Event::InStepNoMore { tier: NAME }));
         }
@@ -205,12 +227,38 @@ fn obey(member: &Member, bucket: Bucket, act: Act) {
     match act {
         Act::None => {}
         Act::Drop(stripe) => member.trust.drop_stripe(place, usize::from(stripe)),
-        Act::Flush | Act::FlushForGap => {
-            member.trust.flush(place);
-            member.host.emit(&Event::LocalFlush { tier: NAME });
-            if act == Act::FlushForGap {
-                member.host.emit(&Event::MessageMissed { tier: NAME });
-            }
-        }
+        Act::Flush | Act::FlushForGap => member.trust.flush(place),
+    }
+}
+
+/// Tells whoever observes what was done.
+fn tell(member: &Member, act: Act) {
+    if let Act::Flush | Act::FlushForGap = act {
+        member.host.emit(&Event::LocalFlush { tier: NAME });
+    }
+    if act == Act::FlushForGap {
+        member.host.emit(&Event::MessageMissed { tier: NAME });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listened_to(ear: &Ear, place: &Place) -> bool {
+        ear.enter(place, true);
+        ear.answered(place, 0, &[])
+    }
+
+    /// `A has a bucket · B has it, and W drops there · A has it again`: A has not told of that.
+    #[test]
+    fn a_bucket_that_comes_back_begins_anew() {
+        let ear = Ear::new(Arc::default());
+        let (stays, goes): (Place, Place) = (("n".into(), 1), ("n".into(), 2));
+        assert!(listened_to(&ear, &stays) && listened_to(&ear, &goes));
+        ear.leave_all_but(std::slice::from_ref(&stays));
+        assert!(!ear.answered(&stays, 0, &[]), "nothing has become of it");
+        assert!(!ear.listens_to(&goes));
+        assert!(listened_to(&ear, &goes), "it begins with a flush");
     }
 }

@@ -2,6 +2,7 @@
 //! again whether it is still there. What was asked and answered there is the *barrier*: all messages of before the
 //! question have come.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -49,12 +50,21 @@ pub(super) async fn listen(nodes: Weak<Nodes>, bus: Arc<Bus>, lanes: Arc<Lanes>)
 /// Whoever wants to hear is told why nobody does: what is not heard of is asked for.
 fn tell(bus: &Bus, fault: &Fault) {
     if let Fault::Refused(_) | Fault::Unfit(_) | Fault::Odd = fault {
-        let error = fault.clone().into();
-        for member in bus.members() {
-            member.host.emit(&Event::TierFailed { tier: NAME, error: &error });
-            member.host.emit(&Event::Coherent { tier: NAME, how: "validated" });
-        }
+        bus.members().iter().for_each(|member| tell_one(member, fault));
     }
+}
+
+fn tell_those_of(bus: &Bus, namespace: &str, fault: &Fault) {
+    bus.members()
+        .iter()
+        .filter(|member| &*member.namespace == namespace)
+        .for_each(|member| tell_one(member, fault));
+}
+
+fn tell_one(member: &Member, fault: &Fault) {
+    let error = fault.clone().into();
+    member.host.emit(&Event::TierFailed { tier: NAME, error: &error });
+    member.host.emit(&Event::Coherent { tier: NAME, how: "validated" });
 }
 
 /// One connection, from its beginning to its end. `Ok`: nobody wants to hear any more.
@@ -62,8 +72,16 @@ async fn attend(nodes: &Weak<Nodes>, bus: &Arc<Bus>, lanes: &Arc<Lanes>) -> Resu
     let ear = Arc::new(Ear::new(Arc::clone(bus)));
     let told = Arc::clone(&ear);
     let link = lanes.listen(move |push| told.hear(push)).await?;
-    let mut listener =
-        Listener { nodes, bus, lanes, ear: Ended(ear), link, tracks: None, clocks: Clocks::now() };
+    let mut listener = Listener {
+        nodes,
+        bus,
+        lanes,
+        ear: Ended(ear),
+        link,
+        tracks: None,
+        refusals: HashMap::new(),
+        clocks: Clocks::now(),
+    };
     loop {
         if bus.members().is_empty() {
             return Ok(());
@@ -90,6 +108,8 @@ struct Listener<'a> {
     link: Link,
     /// Whether the server remembers what is read here; unknown before it was asked to.
     tracks: Option<bool>,
+    /// Namespaces that it does not let us listen to, and when it last said so.
+    refusals: HashMap<Arc<str>, Instant>,
     clocks: Clocks,
 }
 
@@ -130,7 +150,8 @@ impl Listener<'_> {
         }
         self.see_to_tracking(&sent).await?;
         let places = self.places(&sent, &nodes);
-        self.subscribe(&places, &sent, &nodes).await?;
+        self.ear.0.leave_all_but(&places);
+        let places = self.subscribe(places, &sent, &nodes).await?;
         self.ear.0.ask();
         let numbers = places.iter().map(|place| self.number(place, self.is_counted(place, &sent)));
         let numbers = join_all(numbers).await;
@@ -146,8 +167,13 @@ impl Listener<'_> {
                     self.ear.0.leave(place);
                     nodes.learn(self.lanes, place.1, &to);
                 }
+                Err(fault @ Fault::Refused(_)) => self.refused(place, &fault),
                 Err(fault) => return Err(fault),
             }
+        }
+        if self.tracks == Some(true) {
+            // Somebody's answer may have been late on it, and nobody have read there since.
+            self.lanes.track(Some(self.link.clone()));
         }
         for (member, _) in sent.iter().filter(|(member, _)| told.contains(&member.namespace)) {
             let how = if self.is_tracked(member) { "tracked" } else { "bus" };
@@ -193,38 +219,36 @@ impl Listener<'_> {
 
     /// The buckets that this server has, of namespaces that somebody listens for here.
     fn places(&self, members: &[(Member, Timestamp)], nodes: &Nodes) -> Vec<Place> {
-        let mut places: Vec<Place> = Vec::new();
-        for bucket in buckets().filter(|bucket| nodes.has(self.lanes, *bucket)) {
-            for (member, _) in members {
-                let is_heard =
-                    self.tracks == Some(true) || !matches!(member.coherence, Coherence::Tracked(_));
-                let place = (Arc::clone(&member.namespace), bucket);
-                if is_heard && !places.contains(&place) {
-                    places.push(place);
-                }
+        let mut namespaces: Vec<&Arc<str>> = Vec::new();
+        for (member, _) in members {
+            let is_heard = self.tracks == Some(true) || !matches!(member.coherence, Coherence::Tracked(_));
+            if is_heard && !self.is_refused(&member.namespace) && !namespaces.contains(&&member.namespace) {
+                namespaces.push(&member.namespace);
             }
         }
-        places
+        let buckets = buckets().filter(|bucket| nodes.has(self.lanes, *bucket));
+        buckets.flat_map(|bucket| namespaces.iter().map(move |name| (Arc::clone(name), bucket))).collect()
     }
 
-    /// Listens to buckets that were not listened to yet.
+    /// Listens to buckets that were not listened to yet; with those that are listened to.
     async fn subscribe(
-        &self,
-        places: &[Place],
+        &mut self,
+        places: Vec<Place>,
         members: &[(Member, Timestamp)],
         nodes: &Nodes,
-    ) -> Result<(), Fault> {
-        let new = places.iter().filter(|place| !self.ear.0.listens_to(place));
+    ) -> Result<Vec<Place>, Fault> {
+        let new = places.iter().filter(|place| !self.ear.0.listens_to(place)).cloned();
         let command = if nodes.are_many() { "SSUBSCRIBE" } else { "SUBSCRIBE" };
         let mut asked = Vec::new();
         for place in new {
-            let by_tracking = !self.is_counted(place, members);
-            self.ear.0.enter(place, by_tracking);
+            let by_tracking = !self.is_counted(&place, members);
+            self.ear.0.enter(&place, by_tracking);
             if !by_tracking {
+                let mut connection = self.link.connection();
                 asked.push(async move {
                     let mut subscribe = redis::cmd(command);
                     subscribe.arg(keys::channel_name(&place.0, place.1));
-                    let answer = subscribe.query_async::<Value>(&mut self.link.connection()).await;
+                    let answer = subscribe.query_async::<Value>(&mut connection).await;
                     (place, answer.map_err(|error| Fault::of(&error)))
                 });
             }
@@ -232,32 +256,53 @@ impl Listener<'_> {
         for (place, answer) in join_all(asked).await {
             match answer {
                 Ok(_) => {}
-                Err(Fault::Elsewhere(_)) => self.ear.0.leave(place),
+                Err(Fault::Elsewhere(_)) => self.ear.0.leave(&place),
+                Err(fault @ Fault::Refused(_)) => self.refused(&place, &fault),
                 Err(fault) => return Err(fault),
             }
         }
-        Ok(())
+        Ok(places.into_iter().filter(|place| self.ear.0.listens_to(place)).collect())
+    }
+
+    /// One namespace may not be listened to; the others are.
+    fn refused(&mut self, place: &Place, fault: &Fault) {
+        self.ear.0.leave(place);
+        let last = self.refusals.insert(Arc::clone(&place.0), Instant::now());
+        if last.is_none() {
+            tell_those_of(self.bus, &place.0, fault);
+        }
+    }
+
+    /// Whether a namespace was refused a moment ago: nobody asks again at once.
+    fn is_refused(&self, namespace: &Arc<str>) -> bool {
+        self.refusals.get(namespace).is_some_and(|at| at.elapsed() < BEATS.1)
     }
 
     /// How many messages there have been of a bucket, as the server counts. Where it does not count yet, or has lost count, it
     /// begins with its time: no count at all would look the same twice, with messages in between.
     async fn number(&self, place: &Place, is_counted: bool) -> Result<u64, Fault> {
-        match self.count(place).await? {
-            None if is_counted => {
+        if !is_counted {
+            // Any answer will do; of a name that nobody writes, or the server would tell of it too.
+            let nothing = keys::name_of_nothing(&place.0, place.1);
+            return self.count(&nothing).await.map(|_| 0);
+        }
+        let name = keys::number_name(&place.0, place.1);
+        match self.count(&name).await? {
+            None => {
                 let mut begin = redis::cmd("SET");
                 let number = self.link.server().now().1.saturating_mul(1_000);
-                begin.arg(keys::number_name(&place.0, place.1)).arg(number).arg("NX");
+                begin.arg(&name).arg(number).arg("NX");
                 let answer = begin.query_async::<Value>(&mut self.link.connection()).await;
                 answer.map_err(|error| Fault::of(&error))?;
-                Ok(self.count(place).await?.unwrap_or(0))
+                Ok(self.count(&name).await?.unwrap_or(0))
             }
-            number => Ok(number.unwrap_or(0)),
+            Some(number) => Ok(number),
         }
     }
 
-    async fn count(&self, place: &Place) -> Result<Option<u64>, Fault> {
+    async fn count(&self, name: &str) -> Result<Option<u64>, Fault> {
         let mut get = redis::cmd("GET");
-        get.arg(keys::number_name(&place.0, place.1));
+        get.arg(name);
         let answer = get.query_async::<Option<Vec<u8>>>(&mut self.link.connection()).await;
         // Somebody else's value there is no number: the next message begins anew.
         let number = |bytes: Vec<u8>| std::str::from_utf8(&bytes).ok().and_then(|number| number.parse().ok());

@@ -121,7 +121,12 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
 
     /// Tells that any key may have been dropped.
     pub(super) async fn tell_all(&self) -> Result<(), Fault> {
-        let words = (0..keys::BUCKETS).filter_map(|bucket| Some((bucket, self.word_of(bucket, None)?)));
+        self.tell_of(0..keys::BUCKETS).await
+    }
+
+    /// Tells that any key of these buckets may have been dropped.
+    pub(super) async fn tell_of(&self, buckets: impl Iterator<Item = Bucket>) -> Result<(), Fault> {
+        let words = buckets.filter_map(|bucket| Some((bucket, self.word_of(bucket, None)?)));
         let told = join_all(words.map(|(bucket, word)| async move {
             let nothing = keys::name_of_nothing(&self.name, bucket);
             let mut call = self.redis.0.call(bucket).await?;

@@ -1,5 +1,6 @@
 //! Dropping copies: all of a namespace or a tenant, wherever they are, and once more where they may have been forgotten.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use super::Namespace;
 use super::again::until_done;
 use crate::bounds::Value;
 use crate::codec::{CacheKey, Codec};
+use crate::error::Result;
 use crate::tier::redis::Redis;
 use crate::tier::redis::bus::Word;
 use crate::tier::redis::fault::Fault;
@@ -53,8 +55,16 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
         self.recent.lock().note(name.redis.clone(), Instant::now());
     }
 
+    /// Drops whatever has a name like `pattern`, and has all copies elsewhere asked about: some may be of keys that are not here
+    /// any more.
+    pub(super) async fn drop_and_tell(&self, pattern: &str) -> Result<()> {
+        let dropped = self.drop_matching(pattern).await;
+        self.tell_all().await?;
+        Ok(dropped?)
+    }
+
     /// Drops whatever has a name like `pattern`.
-    pub(super) async fn drop_matching(&self, pattern: &str) -> Result<(), Fault> {
+    async fn drop_matching(&self, pattern: &str) -> Result<(), Fault> {
         // A key that is moved from a node that was not looked at yet to one that was is found the second time.
         let rounds = if self.redis.0.are_many() { 2 } else { 1 };
         let mut dropped = Ok(());
@@ -106,7 +116,11 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
             let (next, names): (u64, Vec<Vec<u8>>) = call.ask(&scan).await?;
             let drops =
                 names.iter().map(|name| invalidate(&self.redis, Ok(call.clone()), name, &hold_off, false));
-            join_all(drops).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+            let dropped: Result<Vec<_>, _> = join_all(drops).await.into_iter().collect();
+            // Not once all are dropped: that can take minutes, and whoever drops them may not live to see it.
+            let buckets: BTreeSet<Bucket> = names.iter().filter_map(|name| keys::bucket_of(name)).collect();
+            self.tell_of(buckets.into_iter()).await?;
+            dropped?;
             cursor = next;
             if cursor == 0 {
                 return Ok(());

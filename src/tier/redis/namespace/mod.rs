@@ -544,8 +544,7 @@ impl<K: Key + CacheKey, V: Value, C: Codec<V>> Tier<K, V> for Namespace<V, C> {
     }
 
     async fn clear(&self) -> Result<()> {
-        self.drop_matching(&keys::pattern(&self.name)).await?;
-        Ok(self.tell_all().await?)
+        self.drop_and_tell(&keys::pattern(&self.name)).await
     }
 
     async fn clear_where(&self, scope: &Scope<K>) -> Result<()> {
@@ -553,8 +552,7 @@ impl<K: Key + CacheKey, V: Value, C: Codec<V>> Tier<K, V> for Namespace<V, C> {
             Some(tenant) => keys::pattern_of_tenant(&self.name, &tenant),
             None => keys::pattern(&self.name),
         };
-        self.drop_matching(&pattern).await?;
-        Ok(self.tell_all().await?)
+        self.drop_and_tell(&pattern).await
     }
 }
 

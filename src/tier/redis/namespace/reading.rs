@@ -81,36 +81,42 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
     }
 
     /// The same for all names that are on one server, with what their copies are marked with. Marks are taken before the
-    /// question: `R: asks · S: answers v1 · W: drops, S tells · R: marks v1` would never hear of it.
+    /// question: `R: asks · S: answers v1 · W: drops, S tells · R: marks v1` would never hear of it. And before the link is
+    /// chosen: of one whose listener has ended since, they are void with the next listener's flush.
     async fn ask_for(
         &self,
         names: &[&Name],
         command: &redis::Cmd,
     ) -> Result<(Moment, Answer, Vec<Mark>), Fault> {
         let mut patience = self.redis.0.patience();
-        let mut call = self.call(names[0]).await?;
-        // Before the link is chosen: of one whose listener has ended since, they are void with the next listener's flush.
-        let mut own: Vec<Mark> = names.iter().map(|name| self.tracked_mark_of(name)).collect();
+        let marks = || names.iter().map(|name| self.mark_of(name)).collect::<Vec<_>>();
         // All names of one question are in one bucket, or all buckets on one server.
-        let mut tracked = self.wants_tracking(names[0]) && call.track();
+        let wants_tracking = self.wants_tracking(names[0]);
+        let tracked = wants_tracking.then(|| names.iter().map(|name| self.tracked_mark_of(name)).collect());
+        let mut own = marks();
+        let mut call = self.call(names[0]).await?;
+        if let Some(tracked) = tracked
+            && call.track()
+        {
+            own = tracked;
+        }
         loop {
-            let marks = match tracked {
-                true => std::mem::take(&mut own),
-                false => names.iter().map(|name| self.mark_of(name)).collect(),
-            };
             match call.ask::<Answer>(command).await {
                 Err(Fault::Lost) if patience > 0 => {
                     patience -= 1;
+                    own = marks();
                     call = self.call(names[0]).await?;
-                    tracked = false;
                 }
                 Err(Fault::Elsewhere(to)) => {
+                    own = marks();
                     call = self.follow(&call, names[0], &to).await?;
-                    tracked = false;
                 }
                 answer => {
-                    let marks =
-                        names.iter().zip(marks).map(|(name, mark)| self.in_time(mark, name)).collect();
+                    let marks = names.iter().zip(own).map(|(name, mark)| match call.is_heard_of() {
+                        true => self.in_time(mark, name),
+                        false => mark.alone(),
+                    });
+                    let marks = marks.collect();
                     return Ok((self.moment(call.server()), answer?, marks));
                 }
             }

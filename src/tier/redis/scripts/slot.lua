@@ -142,21 +142,22 @@ end
 -- arguments are those of `announce`.
 local function wake()
   if KEYS[2] and redis.call('GET', KEYS[2]) then
-    redis.call(ARGV[#ARGV - 2], ARGV[#ARGV - 1], 'filled ' .. ARGV[#ARGV])
+    redis.pcall(ARGV[#ARGV - 2], ARGV[#ARGV - 1], 'filled ' .. ARGV[#ARGV])
   end
 end
 
 -- Tells all who keep copies elsewhere that the keys of a stripe are dropped here, in a message with the bucket's next
 -- number. KEYS[2] has that number; the last three arguments say by which command, on which channel, and of which stripe.
--- A count that the server has lost goes on above all that were ever heard, as long as the server's clock goes forward.
+-- A count that the server has lost goes on above all that were ever heard, as long as the server's clock goes forward. Who
+-- may not publish, or count, is heard of all the same: by the number, at the next barrier.
 local function announce()
   if not KEYS[2] then
     return
   end
   local number = redis.pcall('INCR', KEYS[2])
   if type(number) ~= 'number' or number == 1 then
-    number = now * 1000
+    number = math.max(now * 1000, (tonumber(redis.pcall('GET', KEYS[2])) or 0) + 1)
     redis.call('SET', KEYS[2], string.format('%.0f', number))
   end
-  redis.call(ARGV[#ARGV - 2], ARGV[#ARGV - 1], string.format('%.0f ', number) .. ARGV[#ARGV])
+  redis.pcall(ARGV[#ARGV - 2], ARGV[#ARGV - 1], string.format('%.0f ', number) .. ARGV[#ARGV])
 end
