@@ -404,6 +404,37 @@ async fn a_user_who_may_not_ask_how_the_server_syncs_is_told_what_to_grant() {
 }
 
 #[tokio::test]
+async fn a_user_who_may_not_wait_for_replicas_is_told_before_anything_is_written() {
+    let test = "a_user_who_may_not_wait_for_replicas_is_told_before_anything_is_written";
+    let Some(world) = World::start_or_skip(test).await else { return };
+    let url = user(&world.server, "writer", RIGHTS).await;
+    let journal = || stream(&redis(&url)).replicas(1).deadline(A_SECOND / 2);
+    let refused = journal().check().await.unwrap_err();
+    assert!(refused.to_string().contains("`+wait`"), "{refused}");
+    let behind = settings(&world.store, journal()).store().unwrap();
+    let refused = said(behind.save(&1, &1).await.unwrap_err());
+    assert_eq!(refused.outcome(), Some(Outcome::NotApplied), "{refused}");
+    assert!(refused.to_string().contains("`+wait`"), "{refused}");
+    behind.flush().await.unwrap();
+    assert_eq!(world.store.row(&1), None);
+}
+
+/// Whoever was told that it is not there would count once more.
+#[tokio::test]
+async fn a_write_that_is_there_is_in_doubt_when_nobody_may_wait_for_it() {
+    let test = "a_write_that_is_there_is_in_doubt_when_nobody_may_wait_for_it";
+    let Some(world) = World::start_or_skip(test).await else { return };
+    let url = user(&world.server, "writer", &format!("{RIGHTS} +wait")).await;
+    let cache = cached(settings(&world.store, stream(&redis(&url)).replicas(1).deadline(A_SECOND / 2)));
+    _ = cache.put(&2, 20).await.unwrap_err();
+    assert_eq!(world.server.command(&["ACL", "SETUSER", "writer", "-wait"]).await, Reply::ok());
+    let refused = cache.increment(&1, 1).await.unwrap_err();
+    assert_eq!(refused.outcome(), Some(Outcome::Unknown), "{}", everything_in(&refused));
+    cache.flush().await.unwrap();
+    assert_eq!(world.store.row(&1), Some(1));
+}
+
+#[tokio::test]
 async fn a_server_that_is_not_there_or_not_the_right_one_is_an_error_in_time() {
     let test = "a_server_that_is_not_there_or_not_the_right_one_is_an_error_in_time";
     let Some(world) = World::start_or_skip(test).await else { return };

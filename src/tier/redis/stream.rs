@@ -124,7 +124,7 @@ impl StreamServer {
     /// Whether the server of every shard keeps what it is given.
     pub(crate) async fn check(&self, shards: u16) -> Result<()> {
         for shard in 0..shards {
-            let call = self.call(shard).await.map_err(before_it)?;
+            let call = self.call(shard).await.map_err(not_done)?;
             self.is_fit(call).await?;
         }
         Ok(())
@@ -137,7 +137,7 @@ impl StreamServer {
     /// [`ErrorKind::Journal`], with what is known of the outcome.
     pub(crate) async fn append(&self, write: Write<'_>) -> Result<(Appended, u32)> {
         let shard = write.place.shard;
-        let call = self.call(shard).await.map_err(before_it)?;
+        let call = self.call(shard).await.map_err(not_done)?;
         let (call, must_sync) = self.is_fit(call).await?;
         let arguments = |life: u32| {
             let Limits { writes, bytes, age } = write.limits;
@@ -155,9 +155,9 @@ impl StreamServer {
         };
         let keys = self.keys(shard, Some(write.place));
         let (mut call, answer) =
-            self.run(call, shard, Script::Append, &keys, arguments).await.map_err(while_it)?;
+            self.run(call, shard, Script::Append, &keys, arguments).await.map_err(perhaps_done)?;
         let (appended, life) =
-            (read_appended(&answer).ok_or(Fault::Odd).map_err(while_it)?, call.server().life);
+            (read_appended(&answer).ok_or(Fault::Odd).map_err(perhaps_done)?, call.server().life);
         if matches!(appended, Appended::At { .. }) {
             self.wait(&mut call, must_sync).await?;
         }
@@ -170,7 +170,7 @@ impl StreamServer {
     ///
     /// [`ErrorKind::Journal`].
     pub(crate) async fn life(&self, shard: u16) -> Result<u32> {
-        Ok(self.call(shard).await.map_err(before_it)?.server().life)
+        Ok(self.call(shard).await.map_err(not_done)?.server().life)
     }
 
     /// What `collect` asks; `None` where the server is in another life than it says.
@@ -184,7 +184,7 @@ impl StreamServer {
         let arguments = arguments.each_ref().map(String::as_bytes);
         let keys = self.keys(shard, None);
         let keys: Vec<&[u8]> = keys.iter().map(String::as_bytes).collect();
-        let mut call = self.call(shard).await.map_err(before_it)?;
+        let mut call = self.call(shard).await.map_err(not_done)?;
         let answer = loop {
             if call.server().life != life {
                 return Ok(None);
@@ -192,12 +192,12 @@ impl StreamServer {
             match call.run_on(Script::Collect, &keys, &arguments).await {
                 Err(Fault::Elsewhere(to)) => {
                     let bucket = Some(bucket(shard));
-                    call = self.redis.0.follow(&call, bucket, &to).await.map_err(before_it)?;
+                    call = self.redis.0.follow(&call, bucket, &to).await.map_err(not_done)?;
                 }
-                answer => break answer.map_err(while_it)?,
+                answer => break answer.map_err(perhaps_done)?,
             }
         };
-        read_collected(answer).ok_or(Fault::Odd).map_err(while_it).map(Some)
+        read_collected(answer).ok_or(Fault::Odd).map_err(perhaps_done).map(Some)
     }
 
     /// How a shard stands.
@@ -206,14 +206,14 @@ impl StreamServer {
     ///
     /// [`ErrorKind::Journal`].
     pub(crate) async fn look(&self, shard: u16, want: Seq) -> Result<Standing> {
-        let call = self.call(shard).await.map_err(before_it)?;
+        let call = self.call(shard).await.map_err(not_done)?;
         // As far as a number of Lua is exact.
         let want = want.min(1 << 53).to_string().into_bytes();
         let keys = self.keys(shard, None);
         let (_, answer) =
-            self.run(call, shard, Script::Look, &keys, |_| vec![want.clone()]).await.map_err(while_it)?;
+            self.run(call, shard, Script::Look, &keys, |_| vec![want.clone()]).await.map_err(perhaps_done)?;
         let (last, floor, writes, bytes, age) =
-            redis::from_redis_value(answer).map_err(|_| while_it(Fault::Odd))?;
+            redis::from_redis_value(answer).map_err(|_| perhaps_done(Fault::Odd))?;
         Ok(Standing { last, floor, writes, bytes, age })
     }
 
@@ -224,7 +224,8 @@ impl StreamServer {
     ///
     /// [`ErrorKind::Journal`], for those that it could not be found out of.
     pub(crate) async fn pending(&self, places: &[Place]) -> Vec<Result<Option<Numbered>>> {
-        join_all(places.iter().map(|place| async { self.pending_of(place).await.map_err(while_it) })).await
+        join_all(places.iter().map(|place| async { self.pending_of(place).await.map_err(perhaps_done) }))
+            .await
     }
 
     async fn pending_of(&self, place: &Place) -> Result<Option<Numbered>, Fault> {
@@ -269,15 +270,15 @@ impl StreamServer {
         shards: u16,
         replaces: bool,
     ) -> Result<(usize, usize, u16)> {
-        let call = self.call(0).await.map_err(before_it)?;
+        let call = self.call(0).await.map_err(not_done)?;
         let lease = u64::try_from(lease.as_micros()).unwrap_or(u64::MAX).min(1 << 52);
         let arguments = |_| {
             let numbers = [lease.to_string(), shards.to_string(), u8::from(replaces).to_string()];
             std::iter::once(format!("{id:016x}")).chain(numbers).map(String::into_bytes).collect()
         };
         let names = ["members", "shards"].map(|name| format!("{}{name}", self.prefix(0)));
-        let (_, answer) = self.run(call, 0, Script::Beat, &names, arguments).await.map_err(while_it)?;
-        redis::from_redis_value(answer).map_err(|_| while_it(Fault::Odd))
+        let (_, answer) = self.run(call, 0, Script::Beat, &names, arguments).await.map_err(perhaps_done)?;
+        redis::from_redis_value(answer).map_err(|_| perhaps_done(Fault::Odd))
     }
 
     async fn is_empty(&self, shards: u16) -> Result<bool> {
@@ -337,7 +338,7 @@ impl StreamServer {
     /// Waits until enough servers have, in whatever way was asked for, what was sent on this connection.
     async fn wait(&self, call: &mut Call, must_sync: bool) -> Result<()> {
         // It must say that they are not enough while there is still somebody who hears it.
-        let patience = u64::try_from((call.left() * 3 / 4).as_millis()).unwrap_or(u64::MAX).max(1);
+        let patience = u64::try_from((call.left() / 4 * 3).as_millis()).unwrap_or(u64::MAX).max(1);
         let enough = match (must_sync, self.replicas) {
             (false, 0) => return Ok(()),
             (false, replicas) => {
@@ -352,7 +353,8 @@ impl StreamServer {
                 have.map(|(here, there)| here >= 1 && there >= u64::from(replicas))
             }
         };
-        match enough.map_err(while_it)? {
+        // The write is there, whatever is said of the wait.
+        match enough.map_err(|fault| failed(fault, Outcome::Unknown))? {
             true => Ok(()),
             false => Err(Error::new(
                 ErrorKind::Journal,
@@ -369,13 +371,37 @@ impl StreamServer {
         if let Some(must_sync) = known {
             return Ok((call, must_sync));
         }
-        let keeping = Keeping::ask(&mut call).await.map_err(before_it)?;
-        let must_sync = keeping.judge(self.durability).map_err(|why| {
+        let unfit = |why: String| {
             Error::new(ErrorKind::Journal, format!("this Redis cannot hold the journal: {why}"))
                 .with_outcome(Outcome::NotApplied)
-        })?;
+        };
+        let keeping = Keeping::ask(&mut call).await.map_err(not_done)?;
+        let must_sync = keeping.judge(self.durability).map_err(unfit)?;
+        if let Some(missing) = self.may_not_wait(&mut call, must_sync).await.map_err(not_done)? {
+            let right = missing.to_lowercase();
+            return Err(unfit(format!("its user may not `{missing}`: grant it (in an ACL: `+{right}`)")));
+        }
         self.fit.lock().insert(life, must_sync);
         Ok((call, must_sync))
+    }
+
+    /// The command that it needs to wait for syncing or replicas, and may not run: looked at before anything is appended, or
+    /// that would be found out of a write that is there already.
+    async fn may_not_wait(&self, call: &mut Call, must_sync: bool) -> Result<Option<&'static str>, Fault> {
+        let (name, for_nothing): (_, &[u8]) = match (must_sync, self.replicas) {
+            (false, 0) => return Ok(None),
+            (false, _) => ("WAIT", &[0, 0]),
+            (true, _) => ("WAITAOF", &[0, 0, 1]),
+        };
+        let mut wait = redis::cmd(name);
+        for argument in for_nothing {
+            wait.arg(*argument);
+        }
+        match call.ask::<Answer>(&wait).await {
+            Ok(_) => Ok(None),
+            Err(Fault::Refused(code)) if code == "NOPERM" => Ok(Some(name)),
+            Err(fault) => Err(fault),
+        }
     }
 }
 
@@ -486,19 +512,18 @@ fn other_shards(wanted: u16, known: u16) -> Error {
     Error::new(ErrorKind::Settings, what).with_outcome(Outcome::NotApplied)
 }
 
-/// Nothing has been sent.
-fn before_it(fault: Fault) -> Error {
+/// Of what failed before anything was asked to change.
+fn not_done(fault: Fault) -> Error {
     failed(fault, Outcome::NotApplied)
 }
 
-/// The server may have done it.
-fn while_it(fault: Fault) -> Error {
+/// Of what failed while a script was asked for: the server may have run it.
+fn perhaps_done(fault: Fault) -> Error {
     let outcome = match &fault {
         Fault::Late | Fault::Lost | Fault::Odd => Outcome::Unknown,
-        // Said before a script begins; of any other error nobody knows how far it had come.
-        Fault::Refused(code)
-            if !["OOM", "MISCONF", "NOPERM", "NOREPLICAS", "READONLY"].contains(&code.as_str()) =>
-        {
+        // Said before a script has written anything; of any other error nobody knows how far it had come. Rights are looked
+        // at for each command that it runs.
+        Fault::Refused(code) if !["OOM", "MISCONF", "NOREPLICAS", "READONLY"].contains(&code.as_str()) => {
             Outcome::Unknown
         }
         _ => Outcome::NotApplied,
