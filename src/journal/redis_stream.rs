@@ -50,7 +50,7 @@ const LONGEST: usize = 16 << 20;
 /// own.** With `appendonly yes`, `appendfsync always` and `maxmemory-policy noeviction` nothing that was answered is lost when
 /// it is killed. What it is set to is looked at before the first write and whenever it has been restarted or replaced; a
 /// [durability](Self::durability) that it does not have is refused. Its user needs `EVAL EVALSHA PING INFO TIME`,
-/// `CONFIG GET`, and what scripts run: `HMGET HSET DEL RPUSH LREM LRANGE XADD XRANGE XDEL XTRIM XLEN ZADD ZREM ZRANGE ZREMRANGEBYSCORE ZCARD GET SET`,
+/// `CONFIG GET`, and what scripts run: `HMGET HSET RPUSH LTRIM LREM LRANGE XADD XRANGE XDEL XTRIM XLEN ZADD ZREM ZRANGE ZREMRANGEBYSCORE ZCARD GET SET`,
 /// on the keys `NAME:journal:*`; with [`replicas`](Self::replicas) also `WAIT`, from Redis 7.2 on without `appendfsync always` also `WAITAOF`, in a cluster
 /// also `CLUSTER SLOTS`, `CLUSTER INFO` and `ASKING`.
 ///

@@ -34,6 +34,7 @@ mod settings;
 #[cfg(all(feature = "redis", feature = "sqlite", feature = "testing", unix))]
 mod stream;
 #[cfg(all(feature = "redis", feature = "testing", unix))]
+mod stream_moving;
 mod stream_promises;
 mod stream_scripts;
 #[cfg(all(feature = "redis", feature = "testing", unix))]

@@ -347,7 +347,7 @@ async fn a_write_that_must_be_on_a_replica_is_in_doubt_where_there_is_none() {
 }
 
 /// What the documentation of `RedisStream` names.
-const RIGHTS: &str = "+eval +evalsha +ping +info +time +config|get +hmget +hset +del +rpush +lrem +lrange +xadd +xrange +xdel \
+const RIGHTS: &str = "+eval +evalsha +ping +info +time +config|get +hmget +hset +rpush +ltrim +lrem +lrange +xadd +xrange +xdel \
                       +xtrim +xlen +zadd +zrem +zrange +zremrangebyscore +zcard +get +set";
 
 /// Makes a user; his URL.
