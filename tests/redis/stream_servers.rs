@@ -434,6 +434,31 @@ async fn a_write_that_is_there_is_in_doubt_when_nobody_may_wait_for_it() {
     assert_eq!(world.store.row(&1), Some(1));
 }
 
+/// Whatever an owner writes goes to the disk and to the replicas, many times a second.
+#[tokio::test]
+async fn an_owner_of_shards_in_which_nothing_happens_has_the_server_write_nothing() {
+    let test = "an_owner_of_shards_in_which_nothing_happens_has_the_server_write_nothing";
+    let Some(server) = RedisServer::start_one_or_skip_with(test, &KEEPS).await else { return };
+    let store = FakeStore::new();
+    // It says that it is there six times in a lease.
+    let journal = stream(&redis(&server.url_of_default_user())).lease(Duration::from_secs(60));
+    let behind = settings(&store, journal).store().unwrap();
+    for key in 0..20 {
+        put(&behind, key, key).await;
+    }
+    behind.flush().await.unwrap();
+    let changes = async || {
+        let info = server.command(&["INFO", "persistence"]).await.text().unwrap();
+        let line = info.lines().find_map(|line| line.strip_prefix("rdb_changes_since_last_save:"));
+        line.unwrap().trim().parse::<u64>().unwrap()
+    };
+    crate::support::aside(|| std::thread::sleep(A_SECOND / 5)).await;
+    let before = changes().await;
+    crate::support::aside(|| std::thread::sleep(A_SECOND)).await;
+    let written = changes().await - before;
+    assert!(written <= 2, "{written} changes in a second");
+}
+
 #[tokio::test]
 async fn a_server_that_is_not_there_or_not_the_right_one_is_an_error_in_time() {
     let test = "a_server_that_is_not_there_or_not_the_right_one_is_an_error_in_time";

@@ -58,8 +58,19 @@ local function leave(key, number)
   return redis.call('LREM', PENDING .. key, 1, text(number)) == 1
 end
 
+-- Only what has changed: who owns a shard in which nothing happens asks many times a second, and what is written, even if it
+-- is the same, goes to the disk and to the replicas.
 local function save()
-  redis.call('HSET', META, 'last', text(last), 'boundary', text(boundary), 'floor', text(floor), 'bytes', text(bytes),
-    'epoch', text(epoch), 'wanted', text(wanted), 'life', life, 'met', met and '1' or '0', 'met_upto',
-    text(met_upto))
+  local now_is = {last = text(last), boundary = text(boundary), floor = text(floor), bytes = text(bytes), epoch = text(epoch),
+    wanted = text(wanted), life = life, met = met and '1' or '0', met_upto = text(met_upto)}
+  local changed = {}
+  for name, value in pairs(now_is) do
+    if meta[name] ~= value then
+      changed[#changed + 1] = name
+      changed[#changed + 1] = value
+    end
+  end
+  if #changed > 0 then
+    redis.call('HSET', META, unpack(changed))
+  end
 end
