@@ -23,6 +23,8 @@ pub use crate::tier::redis::Durability;
 
 const SHARDS: u16 = 8;
 const LEASE: Duration = Duration::from_secs(5);
+/// The longest lease.
+const A_DAY: Duration = Duration::from_secs(24 * 3600);
 /// The longest record.
 const LONGEST: usize = 16 << 20;
 
@@ -124,7 +126,8 @@ impl<K, V, C> RedisStream<K, V, C> {
         Self { shards, ..self }
     }
 
-    /// For how long an owner that says nothing any more still counts; it renews several times within it. Default: 5 seconds.
+    /// For how long an owner that says nothing any more still counts; it renews several times within it. From 10 milliseconds to a
+    /// day. Default: 5 seconds.
     #[must_use]
     pub fn lease(self, lease: Duration) -> Self {
         Self { lease, ..self }
@@ -178,6 +181,12 @@ impl<K, V, C> RedisStream<K, V, C> {
         }
         if self.lease < Duration::from_millis(10) {
             return wrong("`lease` is shorter than 10 milliseconds: nobody could keep a shard".to_owned());
+        }
+        if self.lease > A_DAY {
+            return wrong(
+                "`lease` is longer than a day: nobody would take over from a process that has died"
+                    .to_owned(),
+            );
         }
         Ok(())
     }

@@ -174,7 +174,7 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
 
 /// Shorter than the lease by as much as it takes to notice that it has run out.
 fn claim_time<K, V>(shared: &Shared<K, V>) -> Duration {
-    shared.stream.lease() * 2 / 3
+    shared.stream.lease() / 3 * 2
 }
 
 /// How many of `shards` one of several processes is to own: all of them together own each once.
