@@ -138,6 +138,9 @@ impl<K, V, C> RedisStream<K, V, C> {
     /// The [`deadline`](crate::tier::redis::RedisBuilder::deadline) of the `Redis` itself, 100 milliseconds unless set, is for
     /// signs of life, and whoever does not give one in time counts as away: a server that is slow at syncing wants a longer
     /// one there, too.
+    ///
+    /// From Redis 7.2 on, a server without `appendfsync always` is asked to sync each write for [`Durability::Always`]: that can take
+    /// two seconds, so a deadline below two and a half is refused before anything is written.
     #[must_use]
     pub fn deadline(self, deadline: Duration) -> Self {
         Self { server: self.server.with_deadline(deadline), ..self }

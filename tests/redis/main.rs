@@ -39,5 +39,6 @@ mod stream_promises;
 mod stream_scripts;
 #[cfg(all(feature = "redis", feature = "testing", unix))]
 mod stream_servers;
+mod stream_waiting;
 mod tenants;
 mod tier;

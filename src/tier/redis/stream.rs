@@ -9,11 +9,13 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use redis::{FromRedisValue, Value as Answer};
+use tokio::time::Instant;
 
 use super::Redis;
+use super::assured::{Assured, Wish};
 use super::fault::Fault;
 use super::keys::{self, BUCKETS, Bucket, Name};
-use super::nodes::Call;
+use super::nodes::{Call, Nodes};
 use super::scripts::Name as Script;
 use crate::change::Seq;
 use crate::codec::CacheKey;
@@ -23,6 +25,8 @@ use crate::time;
 
 /// After so long a cluster is asked again where the keys of a shard are.
 const A_MOMENT: Duration = Duration::from_millis(5);
+/// A server that syncs about once a second may take two until it has a write, and is then not late.
+const TWO_SYNCS: Duration = Duration::from_millis(2_500);
 
 /// What the server must do before a write is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -46,8 +50,10 @@ pub(crate) struct StreamServer {
     deadline: Duration,
     durability: Durability,
     replicas: u8,
-    /// The lives of servers that were found to be fit, and whether they have to be asked to sync.
-    fit: Mutex<HashMap<u32, bool>>,
+    /// The lives of servers that were found to be fit, and what they have to be asked for.
+    fit: Mutex<HashMap<u32, Wish>>,
+    /// The connections of shards on which is waited, made when they are needed.
+    assured: Mutex<HashMap<u16, Arc<Assured>>>,
 }
 
 /// Where the writes of a key are: its shard, and what the key is called there.
@@ -89,6 +95,7 @@ impl StreamServer {
             durability: Durability::default(),
             replicas: 0,
             fit: Mutex::default(),
+            assured: Mutex::default(),
         }
     }
 
@@ -136,9 +143,41 @@ impl StreamServer {
     ///
     /// [`ErrorKind::Journal`], with what is known of the outcome.
     pub(crate) async fn append(&self, write: Write<'_>) -> Result<(Appended, u32)> {
+        let until = time::from_now(self.deadline);
+        let call = self.call(write.place.shard).await.map_err(not_done)?;
+        let (call, wish) = self.is_fit(call).await?;
+        if !wish.is_none() {
+            return self.append_assured(&write, until).await;
+        }
+        let (call, appended) = self.append_on(&self.redis.0, call, &write).await?;
+        Ok((appended, call.server().life))
+    }
+
+    /// Appends a write on the connection of its shard, and waits there.
+    async fn append_assured(&self, write: &Write<'_>, until: Instant) -> Result<(Appended, u32)> {
         let shard = write.place.shard;
-        let call = self.call(shard).await.map_err(not_done)?;
-        let (call, must_sync) = self.is_fit(call).await?;
+        let assured = self.assured(shard);
+        let turn = assured.turn(until).await.map_err(not_done)?;
+        let left = until.saturating_duration_since(Instant::now());
+        let call = assured.nodes().call_within(bucket(shard), left).await.map_err(not_done)?;
+        let (call, wish) = self.is_fit(call).await?;
+        let (mut call, appended) = self.append_on(assured.nodes(), call, write).await?;
+        let (number, life) = (assured.appended(turn), call.server().life);
+        if wish.is_none() || appended == Appended::Full {
+            return Ok((appended, life));
+        }
+        // The write is there, whatever is said of the wait.
+        match assured.wait(&mut call, number, wish).await.map_err(|fault| failed(fault, Outcome::Unknown))? {
+            true => Ok((appended, life)),
+            false => Err(Error::new(
+                ErrorKind::Journal,
+                "Redis has the write, and did not get it to as many disks or replicas as it should within the deadline",
+            )
+            .with_outcome(Outcome::Unknown)),
+        }
+    }
+
+    async fn append_on(&self, nodes: &Nodes, call: Call, write: &Write<'_>) -> Result<(Call, Appended)> {
         let arguments = |life: u32| {
             let Limits { writes, bytes, age } = write.limits;
             let replaces = if write.replaces { "1" } else { "0" };
@@ -153,15 +192,19 @@ impl StreamServer {
                 age.to_string().into_bytes(),
             ]
         };
+        let shard = write.place.shard;
         let keys = self.keys(shard, Some(write.place));
-        let (mut call, answer) =
-            self.run(call, shard, Script::Append, &keys, arguments).await.map_err(perhaps_done)?;
-        let (appended, life) =
-            (read_appended(&answer).ok_or(Fault::Odd).map_err(perhaps_done)?, call.server().life);
-        if matches!(appended, Appended::At { .. }) {
-            self.wait(&mut call, must_sync).await?;
-        }
-        Ok((appended, life))
+        let (call, answer) =
+            run(nodes, call, shard, Script::Append, &keys, arguments).await.map_err(perhaps_done)?;
+        let appended = read_appended(&answer).ok_or(Fault::Odd).map_err(perhaps_done)?;
+        Ok((call, appended))
+    }
+
+    /// The connection of a shard on which is waited.
+    fn assured(&self, shard: u16) -> Arc<Assured> {
+        let mut assured = self.assured.lock();
+        let new = || Arc::new(Assured::new(self.redis.0.beside(self.deadline)));
+        Arc::clone(assured.entry(shard).or_insert_with(new))
     }
 
     /// In which of its lives the server of a shard is.
@@ -294,32 +337,16 @@ impl StreamServer {
         self.redis.0.call_within(bucket(shard), self.deadline).await
     }
 
-    /// Runs a script where all of `keys` are. While they are on their way from one node to another, one after the other, it
-    /// runs nowhere, and waits for that until its deadline.
+    /// Runs a script where all of `keys` are.
     async fn run(
         &self,
-        mut call: Call,
+        call: Call,
         shard: u16,
         script: Script,
         keys: &[String],
         arguments: impl Fn(u32) -> Vec<Vec<u8>>,
     ) -> Result<(Call, Answer), Fault> {
-        let keys: Vec<&[u8]> = keys.iter().map(String::as_bytes).collect();
-        loop {
-            let arguments = arguments(call.server().life);
-            let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
-            match call.run_on(script, &keys, &arguments).await {
-                Err(Fault::Elsewhere(to)) => {
-                    call = self.redis.0.follow(&call, Some(bucket(shard)), &to).await?;
-                }
-                Err(Fault::Parted) if call.left() > A_MOMENT => {
-                    let left = call.left() - A_MOMENT;
-                    time::timer(time::from_now(A_MOMENT)).map_err(|_| Fault::NoRuntime)?.await;
-                    call = self.redis.0.call_within(bucket(shard), left).await?;
-                }
-                answer => return Ok((call, answer?)),
-            }
-        }
+        run(&self.redis.0, call, shard, script, keys, arguments).await
     }
 
     /// What a script on a shard names: whatever it is about must be where the rest is.
@@ -335,73 +362,26 @@ impl StreamServer {
         format!("{}:journal:{{{}}}:", self.name, keys::bucket_name(bucket(shard)))
     }
 
-    /// Waits until enough servers have, in whatever way was asked for, what was sent on this connection.
-    async fn wait(&self, call: &mut Call, must_sync: bool) -> Result<()> {
-        // It must say that they are not enough while there is still somebody who hears it.
-        let patience = u64::try_from((call.left() / 4 * 3).as_millis()).unwrap_or(u64::MAX).max(1);
-        let enough = match (must_sync, self.replicas) {
-            (false, 0) => return Ok(()),
-            (false, replicas) => {
-                let mut wait = redis::cmd("WAIT");
-                wait.arg(replicas).arg(patience);
-                call.ask::<u64>(&wait).await.map(|have| have >= u64::from(replicas))
-            }
-            (true, replicas) => {
-                let mut wait = redis::cmd("WAITAOF");
-                wait.arg(1).arg(replicas).arg(patience);
-                let have = call.ask::<(u64, u64)>(&wait).await;
-                have.map(|(here, there)| here >= 1 && there >= u64::from(replicas))
-            }
-        };
-        // The write is there, whatever is said of the wait.
-        match enough.map_err(|fault| failed(fault, Outcome::Unknown))? {
-            true => Ok(()),
-            false => Err(Error::new(
-                ErrorKind::Journal,
-                "Redis has the write, and did not get it to as many disks or replicas as it should within the deadline",
-            )
-            .with_outcome(Outcome::Unknown)),
-        }
-    }
-
-    /// Asks a server that is new, or in a new life, how it keeps what it is given; whether it has to be told to sync.
-    async fn is_fit(&self, mut call: Call) -> Result<(Call, bool)> {
+    /// Asks a server that is new, or in a new life, how it keeps what it is given; what it has to be asked for.
+    async fn is_fit(&self, mut call: Call) -> Result<(Call, Wish)> {
         let life = call.server().life;
         let known = self.fit.lock().get(&life).copied();
-        if let Some(must_sync) = known {
-            return Ok((call, must_sync));
+        if let Some(wish) = known {
+            return Ok((call, wish));
         }
         let unfit = |why: String| {
             Error::new(ErrorKind::Journal, format!("this Redis cannot hold the journal: {why}"))
                 .with_outcome(Outcome::NotApplied)
         };
         let keeping = Keeping::ask(&mut call).await.map_err(not_done)?;
-        let must_sync = keeping.judge(self.durability).map_err(unfit)?;
-        if let Some(missing) = self.may_not_wait(&mut call, must_sync).await.map_err(not_done)? {
-            let right = missing.to_lowercase();
-            return Err(unfit(format!("its user may not `{missing}`: grant it (in an ACL: `+{right}`)")));
+        let must_sync = keeping.judge(self.durability, self.deadline).map_err(unfit)?;
+        let wish = Wish { must_sync, replicas: self.replicas };
+        if let Some(command) = wish.is_forbidden(&mut call).await.map_err(not_done)? {
+            let right = command.to_lowercase();
+            return Err(unfit(format!("its user may not run `{command}`: grant it (in an ACL: `+{right}`)")));
         }
-        self.fit.lock().insert(life, must_sync);
-        Ok((call, must_sync))
-    }
-
-    /// The command that it needs to wait for syncing or replicas, and may not run: looked at before anything is appended, or
-    /// that would be found out of a write that is there already.
-    async fn may_not_wait(&self, call: &mut Call, must_sync: bool) -> Result<Option<&'static str>, Fault> {
-        let (name, for_nothing): (_, &[u8]) = match (must_sync, self.replicas) {
-            (false, 0) => return Ok(None),
-            (false, _) => ("WAIT", &[0, 0]),
-            (true, _) => ("WAITAOF", &[0, 0, 1]),
-        };
-        let mut wait = redis::cmd(name);
-        for argument in for_nothing {
-            wait.arg(*argument);
-        }
-        match call.ask::<Answer>(&wait).await {
-            Ok(_) => Ok(None),
-            Err(Fault::Refused(code)) if code == "NOPERM" => Ok(Some(name)),
-            Err(fault) => Err(fault),
-        }
+        self.fit.lock().insert(life, wish);
+        Ok((call, wish))
     }
 }
 
@@ -409,6 +389,34 @@ impl StreamServer {
 impl fmt::Debug for StreamServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StreamServer").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Runs a script where all of `keys` are. While they are on their way from one node to another, one after the other, it
+/// runs nowhere, and waits for that until its deadline.
+async fn run(
+    nodes: &Nodes,
+    mut call: Call,
+    shard: u16,
+    script: Script,
+    keys: &[String],
+    arguments: impl Fn(u32) -> Vec<Vec<u8>>,
+) -> Result<(Call, Answer), Fault> {
+    let keys: Vec<&[u8]> = keys.iter().map(String::as_bytes).collect();
+    loop {
+        let arguments = arguments(call.server().life);
+        let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
+        match call.run_on(script, &keys, &arguments).await {
+            Err(Fault::Elsewhere(to)) => {
+                call = nodes.follow(&call, Some(bucket(shard)), &to).await?;
+            }
+            Err(Fault::Parted) if call.left() > A_MOMENT => {
+                let left = call.left() - A_MOMENT;
+                time::timer(time::from_now(A_MOMENT)).map_err(|_| Fault::NoRuntime)?.await;
+                call = nodes.call_within(bucket(shard), left).await?;
+            }
+            answer => return Ok((call, answer?)),
+        }
     }
 }
 
@@ -456,7 +464,7 @@ impl Keeping {
     }
 
     /// Whether it has to be told to sync; or why it will not do.
-    fn judge(&self, wanted: Durability) -> Result<bool, String> {
+    fn judge(&self, wanted: Durability, deadline: Duration) -> Result<bool, String> {
         if self.eviction.starts_with("allkeys") {
             return Err(format!(
                 "its `maxmemory-policy` is `{}`, which drops what waits when memory is short: give the journal a server of \
@@ -473,6 +481,13 @@ impl Keeping {
         match (wanted, self.fsync.as_deref()) {
             (Durability::Memory, _) => Ok(false),
             (Durability::Always, Some("always")) if !self.pauses_on_rewrite => Ok(false),
+            (Durability::Always | Durability::EverySecond, Some("no")) => {
+                Err("its `appendfsync` is `no`: nobody says when it syncs; set it to `always`".to_owned())
+            }
+            (Durability::Always, _) if can_be_told && deadline < TWO_SYNCS => Err(format!(
+                "it syncs about once a second, each write has to wait for that, and its `deadline` of {deadline:?} is shorter \
+                 than that may take: set `appendfsync always`, or give the stream a `deadline(...)` of {TWO_SYNCS:?} or more"
+            )),
             (Durability::Always, _) if can_be_told => Ok(true),
             (Durability::Always, Some("always")) => Err(
                 "its `no-appendfsync-on-rewrite` is `yes`: while it rewrites its file it does not sync; set it to `no`"
@@ -482,9 +497,6 @@ impl Keeping {
                 "its `appendfsync` is `{fsync}`, which loses writes that have been answered: set it to `always`, or say \
                  `durability(Durability::EverySecond)`"
             )),
-            (Durability::EverySecond, Some("no")) => {
-                Err("its `appendfsync` is `no`: nobody says when it syncs; set it to `everysec` or `always`".to_owned())
-            }
             (Durability::EverySecond, Some(_)) => Ok(false),
             (_, None) => Err(
                 "it does not say how it syncs: let its user run `CONFIG GET` (in an ACL: `+config|get`)".to_owned(),
@@ -627,27 +639,42 @@ mod tests {
 
     #[test]
     fn a_durability_that_the_server_does_not_have_is_refused() {
-        assert_eq!(keeping(Some("always")).judge(Durability::Always), Ok(false));
-        assert!(keeping(Some("everysec")).judge(Durability::Always).unwrap_err().contains("appendfsync"));
-        assert_eq!(keeping(Some("everysec")).judge(Durability::EverySecond), Ok(false));
-        assert!(keeping(Some("no")).judge(Durability::EverySecond).is_err());
-        assert!(keeping(None).judge(Durability::Always).unwrap_err().contains("CONFIG GET"));
+        assert_eq!(keeping(Some("always")).judge(Durability::Always, TWO_SYNCS), Ok(false));
+        assert!(
+            keeping(Some("everysec"))
+                .judge(Durability::Always, TWO_SYNCS)
+                .unwrap_err()
+                .contains("appendfsync")
+        );
+        assert_eq!(keeping(Some("everysec")).judge(Durability::EverySecond, TWO_SYNCS), Ok(false));
+        assert!(keeping(Some("no")).judge(Durability::EverySecond, TWO_SYNCS).is_err());
+        assert!(keeping(None).judge(Durability::Always, TWO_SYNCS).unwrap_err().contains("CONFIG GET"));
         let no_file = Keeping { append_only: false, ..keeping(Some("always")) };
-        assert!(no_file.judge(Durability::Always).unwrap_err().contains("appendonly"));
-        assert!(no_file.judge(Durability::EverySecond).is_err());
-        assert_eq!(no_file.judge(Durability::Memory), Ok(false));
+        assert!(no_file.judge(Durability::Always, TWO_SYNCS).unwrap_err().contains("appendonly"));
+        assert!(no_file.judge(Durability::EverySecond, TWO_SYNCS).is_err());
+        assert_eq!(no_file.judge(Durability::Memory, TWO_SYNCS), Ok(false));
         let pauses = Keeping { pauses_on_rewrite: true, ..keeping(Some("always")) };
-        assert!(pauses.judge(Durability::Always).is_err());
+        assert!(pauses.judge(Durability::Always, TWO_SYNCS).is_err());
         let evicts = Keeping { eviction: "allkeys-lru".to_owned(), ..keeping(Some("always")) };
-        assert!(evicts.judge(Durability::Memory).unwrap_err().contains("noeviction"));
+        assert!(evicts.judge(Durability::Memory, TWO_SYNCS).unwrap_err().contains("noeviction"));
     }
 
     #[test]
     fn a_server_that_can_be_told_to_sync_is() {
         let newer = |fsync| Keeping { version: (7, 2), ..keeping(fsync) };
-        assert_eq!(newer(Some("everysec")).judge(Durability::Always), Ok(true));
-        assert_eq!(newer(None).judge(Durability::Always), Ok(true));
-        assert_eq!(newer(Some("always")).judge(Durability::Always), Ok(false));
+        assert_eq!(newer(Some("everysec")).judge(Durability::Always, TWO_SYNCS), Ok(true));
+        assert_eq!(newer(None).judge(Durability::Always, TWO_SYNCS), Ok(true));
+        assert_eq!(newer(Some("always")).judge(Durability::Always, TWO_SYNCS), Ok(false));
+        let never = newer(Some("no")).judge(Durability::Always, TWO_SYNCS).unwrap_err();
+        assert!(never.contains("`appendfsync` is `no`"), "{never}");
+    }
+
+    #[test]
+    fn a_deadline_that_is_over_before_the_server_syncs_is_refused() {
+        let newer = Keeping { version: (7, 2), ..keeping(Some("everysec")) };
+        let hasty = newer.judge(Durability::Always, Duration::from_secs(1)).unwrap_err();
+        assert!(hasty.contains("`deadline(...)`") && hasty.contains("`appendfsync always`"), "{hasty}");
+        assert_eq!(newer.judge(Durability::EverySecond, Duration::from_secs(1)), Ok(false));
     }
 
     #[test]
