@@ -16,7 +16,7 @@ use crate::bounds::{Key, Value};
 use crate::change::{Change, JournalId, Seq};
 use crate::codec::{CacheKey, Codec, Json};
 use crate::error::{Error, ErrorKind, Outcome, Result};
-use crate::stream::{Appended, Collect, Collected, Limits, Standing};
+use crate::stream::{Appended, Collect, Collected, Limits, Number, Standing};
 use crate::tier::redis::{Place, Redis, StreamServer, StreamWrite};
 
 pub use crate::tier::redis::Durability;
@@ -282,14 +282,14 @@ where
         self.lease
     }
 
-    async fn append(&self, change: &Change<K, V>, record: &[u8], limits: Limits) -> Result<Option<Seq>> {
+    async fn append(&self, change: &Change<K, V>, record: &[u8], limits: Limits) -> Result<Option<Number>> {
         let place = Place::of(change.key(), self.shards);
         let seen = self.seen(place.shard);
         let write = StreamWrite { seen, replaces: change.replaces(), place: &place, record, limits };
         match self.server.append(write).await? {
             (Appended::At { seq, boundary, .. }, life) => {
                 self.note(place.shard, seq, (life, boundary));
-                Ok(Some(seq))
+                Ok(Some(Number { seq, life }))
             }
             (Appended::Full, _) => Ok(None),
         }
@@ -317,8 +317,8 @@ where
         Ok(collected)
     }
 
-    async fn look(&self, shard: u16, want: Seq) -> Result<Standing> {
-        self.server.look(shard, want).await
+    async fn look(&self, shard: u16, want: Seq, number: Number) -> Result<Standing> {
+        self.server.look(shard, want, number).await
     }
 
     async fn beat(&self, process: u64, lease: Duration) -> Result<Members> {

@@ -18,7 +18,7 @@ use crate::support::stream::{KEEPS, LEASE, NAME, World, redis, settings, stream}
 use crate::support::watching::{everything_in, soon};
 use larder::journal::{Durability, RedisStream};
 use larder::store::{Sum, WriteBehindBuilder};
-use larder::testing::{Call, FakeStore};
+use larder::testing::{Call, FakeStore, Trouble};
 use larder::{
     Change, ErrorKind, LayeredCache, Loader, Memory, Outcome, Redis, Store, StoreError, WriteBehind,
 };
@@ -432,6 +432,62 @@ async fn a_write_that_is_there_is_in_doubt_when_nobody_may_wait_for_it() {
     assert_eq!(refused.outcome(), Some(Outcome::Unknown), "{}", everything_in(&refused));
     cache.flush().await.unwrap();
     assert_eq!(world.store.row(&1), Some(1));
+}
+
+/// A write that waits in a server which comes back as it was `before` it or after it: what is said of it, and of what is written
+/// then, if anything is.
+async fn told_after_a_snapshot(
+    test: &str,
+    before: bool,
+    writes_on: bool,
+) -> Option<(Result<(), larder::Error>, Option<u64>)> {
+    let server = RedisServer::start_or_skip(test).await?;
+    let store = FakeStore::new();
+    let journal = stream(&redis(&server.url_of_default_user())).durability(Durability::Memory).shards(1);
+    let cache = cached(settings(&store, journal));
+    cache.put(&0, 0).await.unwrap().stored().await.unwrap();
+    store.always(Call::Commit, Some(Trouble::Transient));
+    if before {
+        server.snapshot().await;
+    }
+    let written = cache.put(&1, 10).await.unwrap();
+    if !before {
+        server.snapshot().await;
+    }
+    server.restart_from_snapshot().await;
+    if writes_on {
+        open_again(std::slice::from_ref(&cache)).await;
+    }
+    store.always(Call::Commit, None);
+    let waiting = Waiting::until("it can be asked");
+    loop {
+        match soon(written.stored()).await {
+            // The server has only just come back.
+            Err(error) if error.is_retryable() => waiting.a_moment().await,
+            told => return Some((told, store.row(&1))),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_has_lost_is_not_taken_for_stored() {
+    let test = "what_a_server_has_lost_is_not_taken_for_stored";
+    for writes_on in [true, false] {
+        let Some((told, row)) = told_after_a_snapshot(test, true, writes_on).await else { return };
+        let told = told.unwrap_err();
+        assert_eq!((told.kind(), told.outcome(), row), (ErrorKind::Journal, Some(Outcome::Unknown), None));
+        assert!(told.to_string().contains("replaced"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_has_kept_is_stored_in_its_next_life() {
+    let test = "what_a_server_has_kept_is_stored_in_its_next_life";
+    for writes_on in [true, false] {
+        let Some((told, row)) = told_after_a_snapshot(test, false, writes_on).await else { return };
+        told.unwrap();
+        assert_eq!(row, Some(10));
+    }
 }
 
 /// Whatever an owner writes goes to the disk and to the replicas, many times a second.

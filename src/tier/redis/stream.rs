@@ -20,7 +20,7 @@ use super::scripts::Name as Script;
 use crate::change::Seq;
 use crate::codec::CacheKey;
 use crate::error::{Error, ErrorKind, Outcome, Result};
-use crate::stream::{Appended, Collect, Collected, Given, Limits, Met, Standing};
+use crate::stream::{Appended, Collect, Collected, Given, Limits, Met, Number, Standing};
 use crate::time;
 
 /// After so long a cluster is asked again where the keys of a shard are.
@@ -243,21 +243,22 @@ impl StreamServer {
         read_collected(answer).ok_or(Fault::Odd).map_err(perhaps_done).map(Some)
     }
 
-    /// How a shard stands.
+    /// How a shard stands, and whether it has kept the write of a `number`.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Journal`].
-    pub(crate) async fn look(&self, shard: u16, want: Seq) -> Result<Standing> {
+    pub(crate) async fn look(&self, shard: u16, want: Seq, number: Number) -> Result<Standing> {
         let call = self.call(shard).await.map_err(not_done)?;
         // As far as a number of Lua is exact.
-        let want = want.min(1 << 53).to_string().into_bytes();
+        let numbers = [want.min(1 << 53), u64::from(number.life), number.seq];
+        let arguments = |_| numbers.map(|number| number.to_string().into_bytes()).into();
         let keys = self.keys(shard, None);
         let (_, answer) =
-            self.run(call, shard, Script::Look, &keys, |_| vec![want.clone()]).await.map_err(perhaps_done)?;
-        let (last, floor, writes, bytes, age) =
+            self.run(call, shard, Script::Look, &keys, arguments).await.map_err(perhaps_done)?;
+        let (last, floor, writes, bytes, age, is_kept) =
             redis::from_redis_value(answer).map_err(|_| perhaps_done(Fault::Odd))?;
-        Ok(Standing { last, floor, writes, bytes, age })
+        Ok(Standing { last, floor, writes, bytes, age, is_kept })
     }
 
     /// What waits for each of `places`: numbers and records, in their order. `None` where the server may know less than the
@@ -326,7 +327,7 @@ impl StreamServer {
 
     async fn is_empty(&self, shards: u16) -> Result<bool> {
         for shard in 0..shards {
-            if self.look(shard, 0).await?.writes > 0 {
+            if self.look(shard, 0, Number::default()).await?.writes > 0 {
                 return Ok(false);
             }
         }

@@ -25,6 +25,7 @@ local lost_its_end = (is_new_life or is_foreign) and math.max(floor, boundary) <
 local moved = {}
 if done < offset and #redis.call('XRANGE', LOG, text(done + 1), text(offset), 'COUNT', 1) > 0 then
   moved = redis.call('XRANGE', LOG, text(done + 1), '+')
+  moved_above, moved_upto = done, number_of(moved[#moved][1])
 end
 -- The store has all of these.
 local settled = redis.call('XRANGE', LOG, '-', text(math.min(done, offset)))
