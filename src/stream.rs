@@ -42,6 +42,10 @@ pub struct StreamShard {
     pub boundary: Seq,
     /// The last number that was given in a life of which it is known that an owner has met the server in it.
     pub met_upto: Seq,
+    /// The last number of each of the latest lives that have ended, as far as it is known here.
+    pub ends: Vec<(u32, Seq)>,
+    /// Entries with numbers above the first of these, up to the second, were given others when an owner last met a server.
+    pub moved: (Seq, Seq),
     /// The epoch of the owner that was here last.
     pub epoch: u64,
     /// All up to this one are settled and forgotten.
@@ -72,6 +76,15 @@ pub struct Given {
     pub record: Vec<u8>,
     /// Whether nobody knows if the store has had it: it is to be put aside, for somebody to look at.
     pub is_doubtful: bool,
+}
+
+/// The number of a write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Number {
+    /// The number itself.
+    pub seq: Seq,
+    /// In which of its lives the server has given it.
+    pub life: u32,
 }
 
 /// How much may wait; 0 is no limit.
@@ -171,7 +184,12 @@ pub struct Standing {
     pub bytes: u64,
     /// For how long the oldest has waited, in microseconds.
     pub age: Micros,
+    /// Whether the server has, or had, the write that it was asked about under the number that is known of it.
+    pub is_kept: bool,
 }
+
+/// Of how many lives that have ended is known where they did.
+pub const LIVES: usize = 8;
 
 impl StreamShard {
     /// Takes a write.
@@ -221,8 +239,9 @@ impl StreamShard {
         Collected::Due(met, batch.collect())
     }
 
-    /// How the shard stands. What is there up to `want` is wanted without delay.
-    pub fn look(&mut self, want: Seq, now: Micros) -> Standing {
+    /// How the shard stands, and whether it has kept the write of a `number`; 0 is none. What is there up to `want` is wanted
+    /// without delay.
+    pub fn look(&mut self, want: Seq, number: Number, now: Micros) -> Standing {
         self.wanted = self.wanted.max(want.min(self.last));
         Standing {
             last: self.last,
@@ -230,7 +249,19 @@ impl StreamShard {
             writes: self.entries.len() as u64,
             bytes: self.bytes,
             age: self.entries.keys().next().map_or(0, |oldest| now.saturating_sub(*oldest)),
+            is_kept: self.keeps(number),
         }
+    }
+
+    /// Whether what was given a number is here under it, or was.
+    ///
+    /// `W: 1000 in life 1 · the server comes back with all up to 900 · W': 2000 in life 2, which is stored`: all up to 2000 is
+    /// settled, and 1000 is nowhere.
+    fn keeps(&self, Number { seq, life }: Number) -> bool {
+        let (above, upto) = self.moved;
+        let ended = || self.ends.iter().find(|(ended, _)| *ended == life).map(|(_, last)| *last);
+        let last = if self.life == Some(life) { Some(self.last) } else { ended() };
+        seq == 0 || (last.is_some_and(|last| seq <= last) && !(above < seq && seq <= upto))
     }
 
     /// What waits for a key and counts for its readers, in its order. `None`: ask again when an owner has met the server.
@@ -249,6 +280,11 @@ impl StreamShard {
     fn note_life(&mut self, life: u32) {
         if self.life == Some(life) {
             return;
+        }
+        if let Some(ended) = self.life {
+            self.ends.retain(|(life, _)| *life != ended);
+            self.ends.push((ended, self.last));
+            self.ends.drain(..self.ends.len().saturating_sub(LIVES));
         }
         self.boundary = self.last;
         if self.met || self.life.is_none() {
@@ -289,6 +325,7 @@ impl StreamShard {
         }
         let moved = self.entries.split_off(&first);
         let count = moved.len() as u64;
+        self.moved = (done, moved.keys().next_back().copied().unwrap_or(done));
         for (seq, mut entry) in moved {
             let new = self.next(offset, now);
             entry.is_doubtful |= seq <= doubtful.min(offset);
@@ -420,7 +457,7 @@ mod tests {
         assert!(matches!(shard.collect(patient, 120), Collected::Later(_, 30)));
         assert_eq!(due(shard.clone().collect(patient, 150)).len(), 1);
         let mut wanted = shard.clone();
-        assert_eq!(wanted.look(Seq::MAX, 120).age, 20);
+        assert_eq!(wanted.look(Seq::MAX, Number::default(), 120).age, 20);
         assert_eq!(due(wanted.collect(patient, 121)).len(), 1);
         append(&mut wanted, "b", "y", 122);
         _ = wanted.collect(Collect { offset: 100, ..patient }, 123);
@@ -564,5 +601,25 @@ mod tests {
         let collected = shard.collect(Collect { epoch: 2, offset: 500, ..OWNER }, 120);
         assert!(met(&collected).lost_its_end && met(&collected).moved == 1);
         assert_eq!(due(collected), [(501, "x".to_owned())]);
+    }
+
+    #[test]
+    fn what_a_server_has_lost_it_does_not_take_for_its_own() {
+        let mut shard = after_a_fail_over();
+        append_as(&mut shard, 2, true, "a", "x", 2_000);
+        let mut keeps = |seq, life| shard.look(0, Number { seq, life }, 2_001).is_kept;
+        assert!(keeps(900, 1) && keeps(2_000, 2), "what it has");
+        assert!(!keeps(1_000, 1) && !keeps(2_000, 1), "what it does not have of an earlier life");
+        assert!(!keeps(900, 7), "a life that it does not know");
+    }
+
+    #[test]
+    fn what_was_given_another_number_is_not_kept_under_the_first() {
+        let mut shard = after_a_fail_over();
+        append_as(&mut shard, 2, true, "a", "x", 950);
+        let mut later = shard.clone();
+        _ = later.collect(Collect { life: 2, offset: 1_000, ..OWNER }, 1_002);
+        let keeps = |shard: &mut StreamShard| shard.look(0, Number { seq: 950, life: 2 }, 1_003).is_kept;
+        assert!(keeps(&mut shard) && !keeps(&mut later));
     }
 }

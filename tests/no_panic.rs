@@ -342,6 +342,19 @@ fn in_a_runtime_without_timers_the_same_holds_as_outside_one() -> Result<()> {
     })
 }
 
+#[cfg(feature = "redis")]
+#[test]
+fn a_lease_that_nobody_would_outlive_is_refused() -> Result<()> {
+    let redis = larder::Redis::new("redis://127.0.0.1:1")?;
+    for lease in [Duration::MAX, CENTURY, Duration::ZERO] {
+        let journal = larder::journal::RedisStream::new(&redis, "numbers").lease(lease);
+        let built =
+            larder::write_behind(FakeStore::<u64, u64>::new()).exactly_once().journal(journal).store();
+        assert_eq!(kind(built.map(drop)), Some(ErrorKind::Settings), "{lease:?}");
+    }
+    Ok(())
+}
+
 #[test]
 fn a_cache_outlives_the_runtime_it_was_built_in() -> Result<()> {
     let (first, store) = (runtime(), numbers(3));

@@ -123,7 +123,8 @@ impl<T> Written<T> {
     /// # Errors
     ///
     /// [`ErrorKind::DeadLetter`]: the store will never take it. [`ErrorKind::Closed`]: this process will not bring it
-    /// there. [`ErrorKind::NoStore`]: there is none.
+    /// there. [`ErrorKind::NoStore`]: there is none. [`ErrorKind::Journal`]: the journal failed; if its
+    /// [`outcome`](crate::Error::outcome) is unknown, its server was replaced, and the write may be lost.
     pub async fn stored(&self) -> Result<()> {
         match &self.ticket {
             Some(ticket) => ticket.stored().await,

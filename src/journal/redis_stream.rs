@@ -16,13 +16,15 @@ use crate::bounds::{Key, Value};
 use crate::change::{Change, JournalId, Seq};
 use crate::codec::{CacheKey, Codec, Json};
 use crate::error::{Error, ErrorKind, Outcome, Result};
-use crate::stream::{Appended, Collect, Collected, Limits, Standing};
+use crate::stream::{Appended, Collect, Collected, Limits, Number, Standing};
 use crate::tier::redis::{Place, Redis, StreamServer, StreamWrite};
 
 pub use crate::tier::redis::Durability;
 
 const SHARDS: u16 = 8;
 const LEASE: Duration = Duration::from_secs(5);
+/// The longest lease.
+const A_DAY: Duration = Duration::from_secs(24 * 3600);
 /// The longest record.
 const LONGEST: usize = 16 << 20;
 
@@ -50,7 +52,7 @@ const LONGEST: usize = 16 << 20;
 /// own.** With `appendonly yes`, `appendfsync always` and `maxmemory-policy noeviction` nothing that was answered is lost when
 /// it is killed. What it is set to is looked at before the first write and whenever it has been restarted or replaced; a
 /// [durability](Self::durability) that it does not have is refused. Its user needs `EVAL EVALSHA PING INFO TIME`,
-/// `CONFIG GET`, and what scripts run: `HMGET HSET DEL RPUSH LREM LRANGE XADD XRANGE XDEL XTRIM XLEN ZADD ZREM ZRANGE ZREMRANGEBYSCORE ZCARD GET SET`,
+/// `CONFIG GET`, and what scripts run: `HMGET HSET RPUSH LTRIM LREM LRANGE XADD XRANGE XDEL XTRIM XLEN ZADD ZREM ZRANGE ZREMRANGEBYSCORE ZCARD GET SET`,
 /// on the keys `NAME:journal:*`; with [`replicas`](Self::replicas) also `WAIT`, from Redis 7.2 on without `appendfsync always` also `WAITAOF`, in a cluster
 /// also `CLUSTER SLOTS`, `CLUSTER INFO` and `ASKING`.
 ///
@@ -124,7 +126,8 @@ impl<K, V, C> RedisStream<K, V, C> {
         Self { shards, ..self }
     }
 
-    /// For how long an owner that says nothing any more still counts; it renews several times within it. Default: 5 seconds.
+    /// For how long an owner that says nothing any more still counts; it renews several times within it. From 10 milliseconds to a
+    /// day. Default: 5 seconds.
     #[must_use]
     pub fn lease(self, lease: Duration) -> Self {
         Self { lease, ..self }
@@ -135,6 +138,9 @@ impl<K, V, C> RedisStream<K, V, C> {
     /// The [`deadline`](crate::tier::redis::RedisBuilder::deadline) of the `Redis` itself, 100 milliseconds unless set, is for
     /// signs of life, and whoever does not give one in time counts as away: a server that is slow at syncing wants a longer
     /// one there, too.
+    ///
+    /// From Redis 7.2 on, a server without `appendfsync always` is asked to sync each write for [`Durability::Always`]: that can take
+    /// two seconds, so a deadline below two and a half is refused before anything is written.
     #[must_use]
     pub fn deadline(self, deadline: Duration) -> Self {
         Self { server: self.server.with_deadline(deadline), ..self }
@@ -178,6 +184,12 @@ impl<K, V, C> RedisStream<K, V, C> {
         }
         if self.lease < Duration::from_millis(10) {
             return wrong("`lease` is shorter than 10 milliseconds: nobody could keep a shard".to_owned());
+        }
+        if self.lease > A_DAY {
+            return wrong(
+                "`lease` is longer than a day: nobody would take over from a process that has died"
+                    .to_owned(),
+            );
         }
         Ok(())
     }
@@ -270,14 +282,14 @@ where
         self.lease
     }
 
-    async fn append(&self, change: &Change<K, V>, record: &[u8], limits: Limits) -> Result<Option<Seq>> {
+    async fn append(&self, change: &Change<K, V>, record: &[u8], limits: Limits) -> Result<Option<Number>> {
         let place = Place::of(change.key(), self.shards);
         let seen = self.seen(place.shard);
         let write = StreamWrite { seen, replaces: change.replaces(), place: &place, record, limits };
         match self.server.append(write).await? {
             (Appended::At { seq, boundary, .. }, life) => {
                 self.note(place.shard, seq, (life, boundary));
-                Ok(Some(seq))
+                Ok(Some(Number { seq, life }))
             }
             (Appended::Full, _) => Ok(None),
         }
@@ -305,8 +317,8 @@ where
         Ok(collected)
     }
 
-    async fn look(&self, shard: u16, want: Seq) -> Result<Standing> {
-        self.server.look(shard, want).await
+    async fn look(&self, shard: u16, want: Seq, number: Number) -> Result<Standing> {
+        self.server.look(shard, want, number).await
     }
 
     async fn beat(&self, process: u64, lease: Duration) -> Result<Members> {

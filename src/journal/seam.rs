@@ -10,7 +10,7 @@ use async_trait::async_trait;
 
 use crate::change::{Change, DeadLetter, JournalId, Seq};
 use crate::error::{Error, Result};
-use crate::stream::{Collect, Collected, Limits, Standing};
+use crate::stream::{Collect, Collected, Limits, Number, Standing};
 
 /// Where pending writes wait until they are in the store: [`Volatile`](super::Volatile), `LocalLog` with the feature
 /// `local-log`, or `RedisStream` with the feature `redis`.
@@ -168,7 +168,7 @@ pub(crate) trait Stream<K, V>: Send + Sync {
     /// # Errors
     ///
     /// The journal failed; the error knows the outcome.
-    async fn append(&self, change: &Change<K, V>, record: &[u8], limits: Limits) -> Result<Option<Seq>>;
+    async fn append(&self, change: &Change<K, V>, record: &[u8], limits: Limits) -> Result<Option<Number>>;
 
     /// What waits for each of `keys`, as far as it counts for a reader; `None` where the server may know less than the store,
     /// until an owner has met it.
@@ -181,8 +181,9 @@ pub(crate) trait Stream<K, V>: Send + Sync {
     /// claimed anew first.
     async fn collect(&self, shard: u16, collect: Collect) -> Result<Option<Collected>>;
 
-    /// How a sequence stands. What is there up to `want` is wanted without delay.
-    async fn look(&self, shard: u16, want: Seq) -> Result<Standing>;
+    /// How a sequence stands, and whether it has kept the write of a `number`. What is there up to `want` is wanted without
+    /// delay.
+    async fn look(&self, shard: u16, want: Seq, number: Number) -> Result<Standing>;
 
     /// Says that `process` is there for `lease` from now on, or not any more if that is zero. To be asked before anything
     /// else: it finds out whether all processes know the same sequences.

@@ -34,9 +34,11 @@ mod settings;
 #[cfg(all(feature = "redis", feature = "sqlite", feature = "testing", unix))]
 mod stream;
 #[cfg(all(feature = "redis", feature = "testing", unix))]
+mod stream_moving;
 mod stream_promises;
 mod stream_scripts;
 #[cfg(all(feature = "redis", feature = "testing", unix))]
 mod stream_servers;
+mod stream_waiting;
 mod tenants;
 mod tier;

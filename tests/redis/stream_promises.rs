@@ -165,6 +165,34 @@ async fn one_poison_in_a_batch_of_a_hundred_is_put_aside_and_its_writer_told() {
     assert_eq!(aside, [Change::Put(7, 666), Change::Put(107, 666)]);
 }
 
+/// Written behind the others it would be put aside behind them, again and again.
+#[tokio::test]
+async fn a_merge_is_not_replayed_while_others_of_its_key_are_put_aside() {
+    let test = "a_merge_is_not_replayed_while_others_of_its_key_are_put_aside";
+    let Some(world) = World::start_or_skip(test).await else { return };
+    world.store.poison(|change| matches!(change, Change::Merge(1, delta) if *delta >= 666));
+    let behind = in_one_shard(&world).merge(Sum).store().unwrap();
+    for delta in [666, 1] {
+        behind.apply(&[Change::Merge(1, delta)]).await.unwrap();
+        behind.flush().await.unwrap();
+    }
+    world.store.poison(|_| false);
+    let letters = behind.dead_letters(None, 10).await.unwrap();
+    assert_eq!(letters.len(), 2);
+    for letter in &letters {
+        let refused = behind.replay(letter).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::DeadLetter);
+        assert!(refused.to_string().contains("discard"), "{refused}");
+    }
+    behind.flush().await.unwrap();
+    assert_eq!(behind.dead_letters(None, 10).await.unwrap().len(), 2, "they are as they were");
+    assert!(behind.discard(&letters[1]).await.unwrap());
+    behind.replay(&letters[0]).await.unwrap();
+    behind.flush().await.unwrap();
+    assert_eq!(world.store.row(&1), Some(666));
+    assert!(behind.dead_letters(None, 10).await.unwrap().is_empty());
+}
+
 #[tokio::test]
 async fn while_the_store_is_down_what_waits_is_bounded_and_later_all_is_stored_once() {
     let test = "while_the_store_is_down_what_waits_is_bounded_and_later_all_is_stored_once";

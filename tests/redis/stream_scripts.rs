@@ -13,7 +13,7 @@ use crate::support::redis_server::RedisServer;
 use crate::support::resp::{Connection, PATIENCE, Reply};
 use fastrand::Rng;
 use larder::stream::{
-    Append, Appended, Collect, Collected, Entry, Limits, Met, Micros, Standing, StreamShard,
+    Append, Appended, Collect, Collected, Entry, Limits, Met, Micros, Number, Standing, StreamShard,
 };
 use larder::tier::redis::stream_scripts_with_time_as_argument;
 
@@ -65,7 +65,7 @@ fn run(address: SocketAddr, seed: u64, mut seen: Seen) -> Seen {
 enum Command {
     Append(Append),
     Collect(Collect),
-    Look(u64),
+    Look(u64, Number),
     Read(u32, &'static [u8]),
 }
 
@@ -82,7 +82,7 @@ fn step(shard: &mut StreamShard, command: Command, now: Micros) -> Answer {
     match command {
         Command::Append(append) => Answer::Append(shard.append(append, now)),
         Command::Collect(collect) => Answer::Collect(shard.collect(collect, now)),
-        Command::Look(want) => Answer::Look(shard.look(want, now)),
+        Command::Look(want, number) => Answer::Look(shard.look(want, number, now)),
         Command::Read(life, key) => Answer::Read(shard.read(life, key)),
     }
 }
@@ -117,7 +117,7 @@ impl Command {
         match self {
             Self::Append(append) => Some(&append.entry.key),
             Self::Read(_, key) => Some(key),
-            Self::Collect(_) | Self::Look(_) => None,
+            Self::Collect(_) | Self::Look(..) => None,
         }
     }
 }
@@ -135,7 +135,9 @@ fn spelled(command: &Command) -> (&'static str, Vec<Vec<u8>>) {
         Command::Collect(Collect { life, epoch, offset, most, delay }) => {
             ("collect", [u64::from(*life), *epoch, *offset, *most as u64, *delay].map(digits).into())
         }
-        Command::Look(want) => ("look", vec![digits(*want)]),
+        Command::Look(want, Number { seq, life }) => {
+            ("look", vec![digits(*want), digits(u64::from(*life)), digits(*seq)])
+        }
         Command::Read(life, key) => ("read", vec![digits(u64::from(*life)), key.to_vec()]),
     }
 }
@@ -162,8 +164,9 @@ fn answered(answer: &Answer) -> Reply {
                 batch.iter().flat_map(|given| [text(given.seq), Reply::bulk(&given.record), doubt(given)]);
             word("due", vec![met(found), Reply::Array(given.collect())])
         }
-        Answer::Look(Standing { last, floor, writes, bytes, age }) => {
-            Reply::Array(vec![text(*last), text(*floor), whole(*writes), text(*bytes), text(*age)])
+        Answer::Look(Standing { last, floor, writes, bytes, age, is_kept }) => {
+            let numbers = [text(*last), text(*floor), whole(*writes), text(*bytes), text(*age)];
+            Reply::Array([&numbers[..], &[whole(u64::from(*is_kept))]].concat())
         }
         Answer::Read(None) => word("unmet", vec![]),
         Answer::Read(Some(waiting)) => {
@@ -264,20 +267,23 @@ impl Shard {
             Reply::Array(vec![Reply::bulk(format!("{seq}-0")), Reply::Array(fields.map(Reply::bulk).into())])
         };
         let meta = shard.life.map_or(Vec::new(), |life| {
+            let ends: Vec<_> = shard.ends.iter().map(|(life, last)| format!("{life}:{last}")).collect();
             vec![
-                ("boundary", shard.boundary),
-                ("bytes", shard.bytes),
-                ("epoch", shard.epoch),
-                ("floor", shard.floor),
-                ("last", shard.last),
-                ("life", u64::from(life)),
-                ("met", u64::from(shard.met)),
-                ("met_upto", shard.met_upto),
-                ("wanted", shard.wanted),
+                ("boundary", digits(shard.boundary)),
+                ("bytes", digits(shard.bytes)),
+                ("ends", ends.join(" ").into_bytes()),
+                ("epoch", digits(shard.epoch)),
+                ("floor", digits(shard.floor)),
+                ("last", digits(shard.last)),
+                ("life", digits(u64::from(life))),
+                ("met", digits(u64::from(shard.met))),
+                ("met_upto", digits(shard.met_upto)),
+                ("moved_above", digits(shard.moved.0)),
+                ("moved_upto", digits(shard.moved.1)),
+                ("wanted", digits(shard.wanted)),
             ]
         });
-        let meta =
-            meta.into_iter().flat_map(|(name, number)| [Reply::bulk(name), Reply::bulk(digits(number))]);
+        let meta = meta.into_iter().flat_map(|(name, value)| [Reply::bulk(name), Reply::bulk(value)]);
         let pending = |key: &&[u8]| {
             let waiting = shard.pending.get(*key).into_iter().flatten();
             Reply::Array(waiting.map(|seq| Reply::bulk(digits(*seq))).collect())
@@ -388,7 +394,7 @@ impl Shard {
         match self.dice.u32(..16) {
             0..6 => Command::Append(self.append(key)),
             6..12 => Command::Collect(self.collect()),
-            12 | 13 => Command::Look(self.number()),
+            12 | 13 => Command::Look(self.number(), self.asked()),
             _ => Command::Read(self.life_there(), key),
         }
     }
@@ -427,6 +433,15 @@ impl Shard {
     /// Mostly that of the server, and sometimes one that was before.
     fn life_there(&mut self) -> u32 {
         if self.dice.u8(..32) == 0 { self.dice.u32(1..=self.life) } else { self.life }
+    }
+
+    /// The number of a write that somebody asks about, or none.
+    fn asked(&mut self) -> Number {
+        match self.dice.u8(..4) {
+            0 => Number::default(),
+            1 => Number { seq: self.number(), life: self.life_there() },
+            _ => Number { seq: self.number(), life: self.dice.u32(1..=self.life) },
+        }
     }
 
     /// Somewhere about what is there.
@@ -514,6 +529,22 @@ impl Step<'_> {
 
     fn waiting(&self, shard: &StreamShard) -> usize {
         shard.pending.values().map(Vec::len).sum()
+    }
+
+    /// Which write was asked about, and whether it is kept.
+    fn asked(&self) -> Option<(Number, bool)> {
+        match (self.command, self.answer) {
+            (Command::Look(_, number), Answer::Look(standing)) if number.seq > 0 => {
+                Some((*number, standing.is_kept))
+            }
+            _ => None,
+        }
+    }
+
+    /// The last number of an earlier life.
+    fn end_of(&self, life: u32) -> Option<u64> {
+        let is_it = |(ended, _): &&(u32, u64)| *ended == life;
+        self.before.ends.iter().find(is_it).map(|(_, last)| *last)
     }
 
     fn notes_a_life(&self) -> bool {
@@ -630,10 +661,33 @@ const CASES: &[Case] = &[
     }),
     ("wanted", |step| step.after.wanted > step.before.wanted),
     ("wanted before", |step| {
-        matches!(step.command, Command::Look(want) if *want > 0) && step.after.wanted == step.before.wanted
+        matches!(step.command, Command::Look(want, _) if *want > 0) && step.after.wanted == step.before.wanted
     }),
     ("looked at with nothing there", |step| {
         matches!(step.answer, Answer::Look(_)) && step.before.entries.is_empty()
+    }),
+    ("kept in this life", |step| {
+        step.asked().is_some_and(|(number, is_kept)| is_kept && step.before.life == Some(number.life))
+    }),
+    ("kept of an earlier life", |step| {
+        step.asked().is_some_and(|(number, is_kept)| is_kept && step.before.life != Some(number.life))
+    }),
+    ("lost with an earlier life", |step| {
+        step.asked().is_some_and(|(number, is_kept)| {
+            !is_kept && step.end_of(number.life).is_some_and(|last| last < number.seq)
+        })
+    }),
+    ("of a life that is not known", |step| {
+        step.asked().is_some_and(|(number, is_kept)| {
+            !is_kept && step.before.life != Some(number.life) && step.end_of(number.life).is_none()
+        })
+    }),
+    ("under another number by now", |step| {
+        step.asked().is_some_and(|(Number { seq, life }, is_kept)| {
+            let last =
+                if step.before.life == Some(life) { Some(step.before.last) } else { step.end_of(life) };
+            !is_kept && last.is_some_and(|last| seq <= last)
+        })
     }),
     (
         "looked at by a clock that is behind",

@@ -18,7 +18,7 @@ use crate::support::stream::{KEEPS, LEASE, NAME, World, redis, settings, stream}
 use crate::support::watching::{everything_in, soon};
 use larder::journal::{Durability, RedisStream};
 use larder::store::{Sum, WriteBehindBuilder};
-use larder::testing::{Call, FakeStore};
+use larder::testing::{Call, FakeStore, Trouble};
 use larder::{
     Change, ErrorKind, LayeredCache, Loader, Memory, Outcome, Redis, Store, StoreError, WriteBehind,
 };
@@ -347,7 +347,7 @@ async fn a_write_that_must_be_on_a_replica_is_in_doubt_where_there_is_none() {
 }
 
 /// What the documentation of `RedisStream` names.
-const RIGHTS: &str = "+eval +evalsha +ping +info +time +config|get +hmget +hset +del +rpush +lrem +lrange +xadd +xrange +xdel \
+const RIGHTS: &str = "+eval +evalsha +ping +info +time +config|get +hmget +hset +rpush +ltrim +lrem +lrange +xadd +xrange +xdel \
                       +xtrim +xlen +zadd +zrem +zrange +zremrangebyscore +zcard +get +set";
 
 /// Makes a user; his URL.
@@ -401,6 +401,118 @@ async fn a_user_who_may_not_ask_how_the_server_syncs_is_told_what_to_grant() {
     let refused = said(behind.save(&1, &1).await.unwrap_err());
     assert!(refused.to_string().contains("+config|get"), "{refused}");
     assert!(!everything_in(&refused).contains("hush"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_user_who_may_not_wait_for_replicas_is_told_before_anything_is_written() {
+    let test = "a_user_who_may_not_wait_for_replicas_is_told_before_anything_is_written";
+    let Some(world) = World::start_or_skip(test).await else { return };
+    let url = user(&world.server, "writer", RIGHTS).await;
+    let journal = || stream(&redis(&url)).replicas(1).deadline(A_SECOND / 2);
+    let refused = journal().check().await.unwrap_err();
+    assert!(refused.to_string().contains("`+wait`"), "{refused}");
+    let behind = settings(&world.store, journal()).store().unwrap();
+    let refused = said(behind.save(&1, &1).await.unwrap_err());
+    assert_eq!(refused.outcome(), Some(Outcome::NotApplied), "{refused}");
+    assert!(refused.to_string().contains("`+wait`"), "{refused}");
+    behind.flush().await.unwrap();
+    assert_eq!(world.store.row(&1), None);
+}
+
+/// Whoever was told that it is not there would count once more.
+#[tokio::test]
+async fn a_write_that_is_there_is_in_doubt_when_nobody_may_wait_for_it() {
+    let test = "a_write_that_is_there_is_in_doubt_when_nobody_may_wait_for_it";
+    let Some(world) = World::start_or_skip(test).await else { return };
+    let url = user(&world.server, "writer", &format!("{RIGHTS} +wait")).await;
+    let cache = cached(settings(&world.store, stream(&redis(&url)).replicas(1).deadline(A_SECOND / 2)));
+    _ = cache.put(&2, 20).await.unwrap_err();
+    assert_eq!(world.server.command(&["ACL", "SETUSER", "writer", "-wait"]).await, Reply::ok());
+    let refused = cache.increment(&1, 1).await.unwrap_err();
+    assert_eq!(refused.outcome(), Some(Outcome::Unknown), "{}", everything_in(&refused));
+    cache.flush().await.unwrap();
+    assert_eq!(world.store.row(&1), Some(1));
+}
+
+/// A write that waits in a server which comes back as it was `before` it or after it: what is said of it, and of what is written
+/// then, if anything is.
+async fn told_after_a_snapshot(
+    test: &str,
+    before: bool,
+    writes_on: bool,
+) -> Option<(Result<(), larder::Error>, Option<u64>)> {
+    let server = RedisServer::start_or_skip(test).await?;
+    let store = FakeStore::new();
+    let journal = stream(&redis(&server.url_of_default_user())).durability(Durability::Memory).shards(1);
+    let cache = cached(settings(&store, journal));
+    cache.put(&0, 0).await.unwrap().stored().await.unwrap();
+    store.always(Call::Commit, Some(Trouble::Transient));
+    if before {
+        server.snapshot().await;
+    }
+    let written = cache.put(&1, 10).await.unwrap();
+    if !before {
+        server.snapshot().await;
+    }
+    server.restart_from_snapshot().await;
+    if writes_on {
+        open_again(std::slice::from_ref(&cache)).await;
+    }
+    store.always(Call::Commit, None);
+    let waiting = Waiting::until("it can be asked");
+    loop {
+        match soon(written.stored()).await {
+            // The server has only just come back.
+            Err(error) if error.is_retryable() => waiting.a_moment().await,
+            told => return Some((told, store.row(&1))),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_has_lost_is_not_taken_for_stored() {
+    let test = "what_a_server_has_lost_is_not_taken_for_stored";
+    for writes_on in [true, false] {
+        let Some((told, row)) = told_after_a_snapshot(test, true, writes_on).await else { return };
+        let told = told.unwrap_err();
+        assert_eq!((told.kind(), told.outcome(), row), (ErrorKind::Journal, Some(Outcome::Unknown), None));
+        assert!(told.to_string().contains("replaced"), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_has_kept_is_stored_in_its_next_life() {
+    let test = "what_a_server_has_kept_is_stored_in_its_next_life";
+    for writes_on in [true, false] {
+        let Some((told, row)) = told_after_a_snapshot(test, false, writes_on).await else { return };
+        told.unwrap();
+        assert_eq!(row, Some(10));
+    }
+}
+
+/// Whatever an owner writes goes to the disk and to the replicas, many times a second.
+#[tokio::test]
+async fn an_owner_of_shards_in_which_nothing_happens_has_the_server_write_nothing() {
+    let test = "an_owner_of_shards_in_which_nothing_happens_has_the_server_write_nothing";
+    let Some(server) = RedisServer::start_one_or_skip_with(test, &KEEPS).await else { return };
+    let store = FakeStore::new();
+    // It says that it is there six times in a lease.
+    let journal = stream(&redis(&server.url_of_default_user())).lease(Duration::from_secs(60));
+    let behind = settings(&store, journal).store().unwrap();
+    for key in 0..20 {
+        put(&behind, key, key).await;
+    }
+    behind.flush().await.unwrap();
+    let changes = async || {
+        let info = server.command(&["INFO", "persistence"]).await.text().unwrap();
+        let line = info.lines().find_map(|line| line.strip_prefix("rdb_changes_since_last_save:"));
+        line.unwrap().trim().parse::<u64>().unwrap()
+    };
+    crate::support::aside(|| std::thread::sleep(A_SECOND / 5)).await;
+    let before = changes().await;
+    crate::support::aside(|| std::thread::sleep(A_SECOND)).await;
+    let written = changes().await - before;
+    assert!(written <= 2, "{written} changes in a second");
 }
 
 #[tokio::test]

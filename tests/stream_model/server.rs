@@ -65,7 +65,14 @@ impl Server {
             unreachable!("there is no limit")
         };
         self.highest = self.highest.max(seq);
+        self.forget_earlier_lives();
         seq
+    }
+
+    /// Where they ended matters to those who ask what became of a write, of whom there are none here.
+    fn forget_earlier_lives(&mut self) {
+        self.shard.ends.clear();
+        self.shard.moved = (0, 0);
     }
 
     pub(crate) fn collect(&mut self, row: &Row, epoch: u64, offset: Seq) -> Given {
@@ -77,6 +84,7 @@ impl Server {
         let now = self.now(row);
         let collect = Collect { life: self.life, epoch, offset, most: MOST, delay: 0 };
         let collected = self.shard.collect(collect, now);
+        self.forget_earlier_lives();
         self.highest = self.highest.max(self.shard.last);
         if row.lacks(Lack::OverlayByNumber) && self.shard.entries.len() < before {
             self.shard.pending.clear();

@@ -8,12 +8,18 @@ use super::pending::{What, Work};
 use super::shard::Shard;
 use super::{Parts, WriteBehind};
 use crate::bounds::{Key, Value};
-use crate::error::{Error, ErrorKind, Result, StoreError};
+use crate::error::{Error, ErrorKind, Outcome, Result, StoreError};
 use crate::event::Event;
 use crate::store::{Change, DeadLetter, Seq, ShardId, Store};
 
 /// How many dead letters are kept in memory, where neither the store nor the journal keeps them.
 const REMEMBERED: usize = 10_000;
+
+/// How many are looked through at once.
+const PAGE: usize = 1_000;
+
+const NOT_ALONE: &str = "other merges of its key are among the dead letters, and this one would be put aside behind them again: \
+                         discard them all, and merge anew what is to count";
 
 /// Dead letters that die with the process, as their journal does.
 pub(super) type InMemory<K, V> = Mutex<VecDeque<(DeadLetter, Change<K, V>)>>;
@@ -73,15 +79,38 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
     ///
     /// # Errors
     ///
-    /// As [`read_letter`](Self::read_letter), and as a write.
+    /// As [`read_letter`](Self::read_letter), and as a write. [`ErrorKind::DeadLetter`]: it is a merge, and so is another dead
+    /// letter of the same key, behind which it would be put aside again: discard them all, and merge anew.
     pub async fn replay(&self, letter: &DeadLetter) -> Result<()> {
         let change = self.read_letter(letter)?;
         let key = change.key().clone();
+        if !change.replaces() && self.has_other_merges(letter, &key).await? {
+            return Err(Error::new(ErrorKind::DeadLetter, NOT_ALONE).with_outcome(Outcome::NotApplied));
+        }
         // Or it would follow itself.
         self.shard(&key).keep_parked(|other| *other != key);
         self.apply(&[change]).await.map_err(Error::store)?;
         self.0.hand_over(vec![key]).await;
         self.discard(letter).await.map(|_| ())
+    }
+
+    async fn has_other_merges(&self, letter: &DeadLetter, key: &K) -> Result<bool> {
+        let mut after = None;
+        loop {
+            let letters = self.dead_letters(after.as_ref(), PAGE).await?;
+            let is_one = |other: &&DeadLetter| {
+                let what = self.read_letter(other);
+                place(other) != place(letter)
+                    && what.is_ok_and(|change| !change.replaces() && change.key() == key)
+            };
+            if letters.iter().find(is_one).is_some() {
+                return Ok(true);
+            }
+            match letters.last() {
+                Some(last) if letters.len() == PAGE => after = Some(last.clone()),
+                _ => return Ok(false),
+            }
+        }
     }
 
     /// Throws a dead letter of this journal away; whether there was one.
@@ -146,7 +175,7 @@ pub(super) fn refused(error: Error) -> StoreError {
     let outcome = error.outcome();
     let refused = StoreError::new(error);
     match outcome {
-        Some(crate::error::Outcome::Unknown) => refused,
+        Some(Outcome::Unknown) => refused,
         _ => refused.not_applied(),
     }
 }

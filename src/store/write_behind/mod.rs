@@ -59,6 +59,7 @@ use crate::error::{Error, ErrorKind, Outcome, Result};
 use crate::event::{Event, Events};
 use crate::journal::{Found, Log, Opened, Progress};
 use crate::store::{Change, JournalId, ShardId};
+use crate::stream::Number;
 use crate::time::{self, Timestamp, Unanswered};
 
 use destination::Destination;
@@ -253,7 +254,7 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
         }
         let wanted: Vec<_> = self.0.shards.iter().map(|shard| (shard, shard.want_all())).collect();
         for (shard, upto) in wanted {
-            match shard.settled(upto).await {
+            match shard.settled(here(upto)).await {
                 Err(error) if error.kind() == ErrorKind::DeadLetter => {}
                 other => other?,
             }
@@ -356,7 +357,7 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
     fn places(&self, keys: &[K], seq: impl Fn(&Shard<K, V>, &K) -> Option<Seq>) -> Option<Ticket> {
         let place = |key: &K| {
             let shard = self.shard(key);
-            Some((Arc::clone(shard) as Arc<dyn Place>, seq(shard, key)?))
+            Some((Arc::clone(shard) as Arc<dyn Place>, here(seq(shard, key)?)))
         };
         Ticket::of(keys.iter().filter_map(place).collect())
     }
@@ -479,4 +480,9 @@ fn no_runtime() -> Error {
         "writes are brought to the store by a task: call from inside a tokio runtime, built with `enable_time`",
     )
     .with_outcome(Outcome::NotApplied)
+}
+
+/// A number that was given in this process.
+fn here(seq: Seq) -> Number {
+    Number { seq, life: 0 }
 }

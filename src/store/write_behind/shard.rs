@@ -15,6 +15,7 @@ use crate::bounds::{Key, Value};
 use crate::error::{Error, ErrorKind, Result};
 use crate::journal::{Appending, Found, FoundWrite, Log};
 use crate::store::{Change, Claim, Seq, ShardId};
+use crate::stream::Number;
 use crate::time::Timestamp;
 
 /// How many numbers of dead letters are remembered, for those who ask later what became of a write.
@@ -728,18 +729,18 @@ impl<K: Key, V: Value> Drop for Counting<'_, K, V> {
 #[async_trait]
 pub(super) trait Place: Send + Sync {
     /// It is in the store, or it has been put aside.
-    async fn settled(&self, seq: Seq) -> Result<()>;
+    async fn settled(&self, number: Number) -> Result<()>;
 
     /// It outlives this process.
-    async fn durable(&self, seq: Seq) -> Result<()>;
+    async fn durable(&self, number: Number) -> Result<()>;
 }
 
 #[async_trait]
 impl<K: Key, V: Value> Place for Shard<K, V> {
-    async fn settled(&self, seq: Seq) -> Result<()> {
+    async fn settled(&self, number: Number) -> Result<()> {
         let mut settled = self.settled.subscribe();
         loop {
-            if let Some(known) = settled.borrow_and_update().of(seq) {
+            if let Some(known) = settled.borrow_and_update().of(number.seq) {
                 return known;
             }
             // Whoever waits sees to it that there is somebody to wait for: a driver goes down with its runtime.
@@ -748,9 +749,9 @@ impl<K: Key, V: Value> Place for Shard<K, V> {
         }
     }
 
-    async fn durable(&self, seq: Seq) -> Result<()> {
+    async fn durable(&self, number: Number) -> Result<()> {
         // A write that is answered is in the log.
-        if self.is_logged { Ok(()) } else { self.settled(seq).await }
+        if self.is_logged { Ok(()) } else { self.settled(number).await }
     }
 }
 

@@ -21,11 +21,11 @@ use super::settings::{AtLimit, Settings};
 use super::shard::{Ownership, Place, Shard, closed, dead};
 use super::{Backlog, Parts, Ticket, WriteBehind};
 use crate::bounds::{Key, Value};
-use crate::error::{Error, Result, StoreError};
+use crate::error::{Error, ErrorKind, Outcome, Result, StoreError};
 use crate::event::Event;
 use crate::journal::{FoundWrite, Stream, Waiting};
 use crate::store::{Change, Seq, ShardId};
-use crate::stream::{Collect, Collected, Given, Limits, Standing};
+use crate::stream::{Collect, Collected, Given, Limits, Number, Standing};
 use crate::time;
 
 /// How often an owner asks whether anything is due or wanted: not more seldom, and not more often.
@@ -100,15 +100,15 @@ impl<K: Key + Ord, V: Value> Shared<K, V> {
         let places = self.places.get()?;
         let mut written = self.written.lock();
         let spots = keys.iter().filter_map(|key| {
-            let (shard, seq) = written.take(key)?;
-            Some((Arc::clone(places.get(usize::from(shard))?), seq))
+            let (shard, number) = written.take(key)?;
+            Some((Arc::clone(places.get(usize::from(shard))?), number))
         });
         Ticket::of(spots.collect())
     }
 
-    fn note_written(&self, key: &K, shard: u16, seq: Seq) {
+    fn note_written(&self, key: &K, shard: u16, number: Number) {
         if self.gives_tickets.load(Ordering::Acquire) {
-            self.written.lock().note(key.clone(), shard, seq, Instant::now());
+            self.written.lock().note(key.clone(), shard, number, Instant::now());
         }
     }
 
@@ -178,10 +178,10 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
             return Err(ended(why));
         }
         let appended = shared.stream.append(change, record, shared.limits).await.map_err(refused)?;
-        if let Some(seq) = appended {
-            shared.note_written(change.key(), shard.id.number(), seq);
+        if let Some(number) = appended {
+            shared.note_written(change.key(), shard.id.number(), number);
         }
-        Ok(appended)
+        Ok(appended.map(|number| number.seq))
     }
 
     /// What waits, or else what the store has.
@@ -262,8 +262,8 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
             self.hurry(shared, shard).await?;
         }
         for shard in &self.0.shards {
-            let last = shared.stream.look(shard.id.number(), 0).await?.last;
-            self.left(shared, shard.id, last).await?;
+            let last = shared.stream.look(shard.id.number(), 0, Number::default()).await?.last;
+            self.left(shared, shard.id, last, Number::default()).await?;
         }
         Ok(())
     }
@@ -290,22 +290,29 @@ impl<K: Key + Ord, V: Value> WriteBehind<K, V> {
 
     /// Has all that waits in a shard written without delay, whoever owns it.
     async fn hurry(&self, shared: &Shared<K, V>, shard: &Shard<K, V>) -> Result<()> {
-        shared.stream.look(shard.id.number(), Seq::MAX).await?;
+        shared.stream.look(shard.id.number(), Seq::MAX, Number::default()).await?;
         shard.wake.notify_one();
         Ok(())
     }
 
-    /// Resolves when a shard has nothing up to `seq` any more.
-    async fn left(&self, shared: &Shared<K, V>, shard: ShardId, seq: Seq) -> Result<()> {
+    /// Resolves when a shard has nothing up to `seq` any more, if it has kept the write of that `number`.
+    async fn left(&self, shared: &Shared<K, V>, shard: ShardId, seq: Seq, number: Number) -> Result<()> {
         let mut pause = PAUSES.0;
-        while shared.stream.look(shard.number(), 0).await?.floor < seq {
+        loop {
+            let standing = shared.stream.look(shard.number(), 0, number).await?;
+            if !standing.is_kept {
+                return Err(replaced());
+            }
+            // A server that has lost its end may never come to where it was.
+            if standing.floor >= seq.min(standing.last) {
+                return Ok(());
+            }
             self.start()?;
             if let Some(why) = self.0.shards[usize::from(shard.number())].ended_for_good() {
                 return Err(why);
             }
             rest(&mut pause).await?;
         }
-        Ok(())
     }
 }
 
@@ -388,6 +395,11 @@ async fn rest(pause: &mut Duration) -> Result<()> {
     Ok(())
 }
 
+fn replaced() -> Error {
+    let what = "the server of the journal was replaced, and does not have this write as it was answered: it may be lost";
+    Error::new(ErrorKind::Journal, what).with_outcome(Outcome::Unknown)
+}
+
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX).min(1 << 52)
 }
@@ -400,10 +412,11 @@ struct Elsewhere<K, V> {
 
 #[async_trait]
 impl<K: Key + Ord, V: Value> Place for Elsewhere<K, V> {
-    async fn settled(&self, seq: Seq) -> Result<()> {
+    async fn settled(&self, number: Number) -> Result<()> {
         let behind = WriteBehind(self.parts.upgrade().ok_or_else(closed)?);
         let Some(shared) = &behind.0.shared else { return Err(closed()) };
-        behind.left(shared, self.id, seq).await?;
+        let seq = number.seq;
+        behind.left(shared, self.id, seq, number).await?;
         let letters =
             behind.0.destination.letters(self.id.journal(), Some((self.id.number(), seq - 1)), 1).await;
         let letters = letters.transpose().map_err(Error::store)?.unwrap_or_default();
@@ -413,7 +426,7 @@ impl<K: Key + Ord, V: Value> Place for Elsewhere<K, V> {
         }
     }
 
-    async fn durable(&self, _seq: Seq) -> Result<()> {
+    async fn durable(&self, _number: Number) -> Result<()> {
         // A write that is answered is in the stream.
         Ok(())
     }

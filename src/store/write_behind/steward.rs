@@ -14,6 +14,7 @@ use crate::bounds::{Key, Value};
 use crate::error::{Error, ErrorKind};
 use crate::event::Event;
 use crate::journal::Members;
+use crate::stream::Number;
 use crate::time;
 
 /// Keeps track of the steward for as long as it exists, also when it is dropped with its runtime.
@@ -147,7 +148,7 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
     pub(super) async fn take_stock(&self, shared: &Shared<K, V>) {
         for shard in &self.shards {
             let number = shard.id.number();
-            let Ok(standing) = shared.stream.look(number, 0).await else { break };
+            let Ok(standing) = shared.stream.look(number, 0, Number::default()).await else { break };
             if let Some(kept) = shared.standings.lock().get_mut(usize::from(number)) {
                 *kept = standing;
             }
@@ -174,7 +175,7 @@ impl<K: Key + Ord, V: Value> Parts<K, V> {
 
 /// Shorter than the lease by as much as it takes to notice that it has run out.
 fn claim_time<K, V>(shared: &Shared<K, V>) -> Duration {
-    shared.stream.lease() * 2 / 3
+    shared.stream.lease() / 3 * 2
 }
 
 /// How many of `shards` one of several processes is to own: all of them together own each once.

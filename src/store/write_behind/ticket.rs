@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use super::shard::Place;
 use crate::error::{ErrorKind, Result};
-use crate::store::Seq;
+use crate::stream::Number;
 
 /// The places of writes that have been answered, to wait for what becomes of them.
 #[derive(Clone)]
 pub(crate) struct Ticket(Vec<Spot>);
 
 /// A place, and the number there.
-type Spot = (Arc<dyn Place>, Seq);
+type Spot = (Arc<dyn Place>, Number);
 
 impl Ticket {
     /// `None` if there is nothing to wait for.
@@ -22,8 +22,8 @@ impl Ticket {
 
     /// Resolves when they outlive this process.
     pub(crate) async fn durable(&self) -> Result<()> {
-        for (place, seq) in &self.0 {
-            place.durable(*seq).await?;
+        for (place, number) in &self.0 {
+            place.durable(*number).await?;
         }
         Ok(())
     }
@@ -31,8 +31,8 @@ impl Ticket {
     /// Resolves when none of them waits any more: what has been put aside does not, and the others are waited for all the
     /// same.
     pub(super) async fn settled(&self) -> Result<()> {
-        for (place, seq) in &self.0 {
-            match place.settled(*seq).await {
+        for (place, number) in &self.0 {
+            match place.settled(*number).await {
                 Err(error) if error.kind() == ErrorKind::DeadLetter => {}
                 other => other?,
             }
@@ -42,8 +42,8 @@ impl Ticket {
 
     /// Resolves when they are in the store.
     pub(crate) async fn stored(&self) -> Result<()> {
-        for (place, seq) in &self.0 {
-            place.settled(*seq).await?;
+        for (place, number) in &self.0 {
+            place.settled(*number).await?;
         }
         Ok(())
     }

@@ -82,6 +82,11 @@ impl Cluster {
         })
     }
 
+    /// The nodes that were named at first.
+    pub(super) fn seeds(&self) -> &[ConnectionInfo] {
+        &self.seeds
+    }
+
     /// The node that has the keys of `bucket`.
     pub(super) async fn owner(self: &Arc<Self>, bucket: Bucket, until: Instant) -> Result<Arc<Lanes>, Fault> {
         if let Some(owner) = self.known_owner(bucket) {

@@ -120,6 +120,11 @@ impl Link {
         &self.server
     }
 
+    /// Which of all connections to the server it is.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// The connection itself, for whoever [listens](Lanes::listen) on it.
     pub(super) fn connection(&self) -> MultiplexedConnection {
         self.connection.clone()
@@ -163,6 +168,11 @@ impl Lanes {
     /// Whether nobody asks the server, as it did not answer.
     pub(super) fn is_away(&self) -> bool {
         self.breaker.is_open()
+    }
+
+    /// The way to the server.
+    pub(super) fn route(&self) -> &Route {
+        &self.route
     }
 
     /// The host of the server's address.

@@ -33,6 +33,7 @@
 //! user needs `GET MGET SET DEL SCAN TIME PING INFO EVAL EVALSHA` (and `HELLO`, `CLIENT SETINFO`) on the namespace's keys; what
 //! [`Coherence`](crate::Coherence) needs besides is in the guide.
 
+mod assured;
 mod audience;
 mod breaker;
 mod bus;

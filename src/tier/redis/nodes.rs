@@ -74,6 +74,17 @@ impl Nodes {
         }
     }
 
+    /// The same servers over one more connection each, which nobody else uses or hears of, and on which a sign of life may take
+    /// longer by `patience`.
+    pub(super) fn beside(&self, patience: Duration) -> Self {
+        let deadline = self.settings.deadline.saturating_add(patience);
+        let settings = Settings { lanes: 1, deadline, ..self.settings.clone() };
+        match &self.kind {
+            Kind::One(lanes) => Self::one(lanes.route().clone(), settings),
+            Kind::Many(cluster) => Self::cluster(cluster.seeds().to_vec(), settings),
+        }
+    }
+
     /// Who wants to hear when a server goes away and comes back.
     pub(super) fn tell(&self, host: &Host) {
         self.audience.join(host);
@@ -273,6 +284,16 @@ impl Call {
         arguments: &[&[u8]],
     ) -> Result<A, Fault> {
         self.lanes.run(&self.link, script, keys, arguments, self.until).await
+    }
+
+    /// Whether it goes over the same link as another.
+    pub(super) fn is_on_the_link_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.lanes, &other.lanes) && self.link.number() == other.link.number()
+    }
+
+    /// Its deadline.
+    pub(super) fn until(&self) -> Instant {
+        self.until
     }
 
     /// How much time is left.

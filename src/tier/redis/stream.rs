@@ -9,20 +9,24 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 use redis::{FromRedisValue, Value as Answer};
+use tokio::time::Instant;
 
 use super::Redis;
+use super::assured::{Assured, Wish};
 use super::fault::Fault;
 use super::keys::{self, BUCKETS, Bucket, Name};
-use super::nodes::Call;
+use super::nodes::{Call, Nodes};
 use super::scripts::Name as Script;
 use crate::change::Seq;
 use crate::codec::CacheKey;
 use crate::error::{Error, ErrorKind, Outcome, Result};
-use crate::stream::{Appended, Collect, Collected, Given, Limits, Met, Standing};
+use crate::stream::{Appended, Collect, Collected, Given, Limits, Met, Number, Standing};
 use crate::time;
 
 /// After so long a cluster is asked again where the keys of a shard are.
 const A_MOMENT: Duration = Duration::from_millis(5);
+/// A server that syncs about once a second may take two until it has a write, and is then not late.
+const TWO_SYNCS: Duration = Duration::from_millis(2_500);
 
 /// What the server must do before a write is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -46,8 +50,10 @@ pub(crate) struct StreamServer {
     deadline: Duration,
     durability: Durability,
     replicas: u8,
-    /// The lives of servers that were found to be fit, and whether they have to be asked to sync.
-    fit: Mutex<HashMap<u32, bool>>,
+    /// The lives of servers that were found to be fit, and what they have to be asked for.
+    fit: Mutex<HashMap<u32, Wish>>,
+    /// The connections of shards on which is waited, made when they are needed.
+    assured: Mutex<HashMap<u16, Arc<Assured>>>,
 }
 
 /// Where the writes of a key are: its shard, and what the key is called there.
@@ -89,6 +95,7 @@ impl StreamServer {
             durability: Durability::default(),
             replicas: 0,
             fit: Mutex::default(),
+            assured: Mutex::default(),
         }
     }
 
@@ -124,7 +131,7 @@ impl StreamServer {
     /// Whether the server of every shard keeps what it is given.
     pub(crate) async fn check(&self, shards: u16) -> Result<()> {
         for shard in 0..shards {
-            let call = self.call(shard).await.map_err(before_it)?;
+            let call = self.call(shard).await.map_err(not_done)?;
             self.is_fit(call).await?;
         }
         Ok(())
@@ -136,9 +143,41 @@ impl StreamServer {
     ///
     /// [`ErrorKind::Journal`], with what is known of the outcome.
     pub(crate) async fn append(&self, write: Write<'_>) -> Result<(Appended, u32)> {
+        let until = time::from_now(self.deadline);
+        let call = self.call(write.place.shard).await.map_err(not_done)?;
+        let (call, wish) = self.is_fit(call).await?;
+        if !wish.is_none() {
+            return self.append_assured(&write, until).await;
+        }
+        let (call, appended) = self.append_on(&self.redis.0, call, &write).await?;
+        Ok((appended, call.server().life))
+    }
+
+    /// Appends a write on the connection of its shard, and waits there.
+    async fn append_assured(&self, write: &Write<'_>, until: Instant) -> Result<(Appended, u32)> {
         let shard = write.place.shard;
-        let call = self.call(shard).await.map_err(before_it)?;
-        let (call, must_sync) = self.is_fit(call).await?;
+        let assured = self.assured(shard);
+        let turn = assured.turn(until).await.map_err(not_done)?;
+        let left = until.saturating_duration_since(Instant::now());
+        let call = assured.nodes().call_within(bucket(shard), left).await.map_err(not_done)?;
+        let (call, wish) = self.is_fit(call).await?;
+        let (mut call, appended) = self.append_on(assured.nodes(), call, write).await?;
+        let (number, life) = (assured.appended(turn), call.server().life);
+        if wish.is_none() || appended == Appended::Full {
+            return Ok((appended, life));
+        }
+        // The write is there, whatever is said of the wait.
+        match assured.wait(&mut call, number, wish).await.map_err(|fault| failed(fault, Outcome::Unknown))? {
+            true => Ok((appended, life)),
+            false => Err(Error::new(
+                ErrorKind::Journal,
+                "Redis has the write, and did not get it to as many disks or replicas as it should within the deadline",
+            )
+            .with_outcome(Outcome::Unknown)),
+        }
+    }
+
+    async fn append_on(&self, nodes: &Nodes, call: Call, write: &Write<'_>) -> Result<(Call, Appended)> {
         let arguments = |life: u32| {
             let Limits { writes, bytes, age } = write.limits;
             let replaces = if write.replaces { "1" } else { "0" };
@@ -153,15 +192,19 @@ impl StreamServer {
                 age.to_string().into_bytes(),
             ]
         };
+        let shard = write.place.shard;
         let keys = self.keys(shard, Some(write.place));
-        let (mut call, answer) =
-            self.run(call, shard, Script::Append, &keys, arguments).await.map_err(while_it)?;
-        let (appended, life) =
-            (read_appended(&answer).ok_or(Fault::Odd).map_err(while_it)?, call.server().life);
-        if matches!(appended, Appended::At { .. }) {
-            self.wait(&mut call, must_sync).await?;
-        }
-        Ok((appended, life))
+        let (call, answer) =
+            run(nodes, call, shard, Script::Append, &keys, arguments).await.map_err(perhaps_done)?;
+        let appended = read_appended(&answer).ok_or(Fault::Odd).map_err(perhaps_done)?;
+        Ok((call, appended))
+    }
+
+    /// The connection of a shard on which is waited.
+    fn assured(&self, shard: u16) -> Arc<Assured> {
+        let mut assured = self.assured.lock();
+        let new = || Arc::new(Assured::new(self.redis.0.beside(self.deadline)));
+        Arc::clone(assured.entry(shard).or_insert_with(new))
     }
 
     /// In which of its lives the server of a shard is.
@@ -170,7 +213,7 @@ impl StreamServer {
     ///
     /// [`ErrorKind::Journal`].
     pub(crate) async fn life(&self, shard: u16) -> Result<u32> {
-        Ok(self.call(shard).await.map_err(before_it)?.server().life)
+        Ok(self.call(shard).await.map_err(not_done)?.server().life)
     }
 
     /// What `collect` asks; `None` where the server is in another life than it says.
@@ -184,7 +227,7 @@ impl StreamServer {
         let arguments = arguments.each_ref().map(String::as_bytes);
         let keys = self.keys(shard, None);
         let keys: Vec<&[u8]> = keys.iter().map(String::as_bytes).collect();
-        let mut call = self.call(shard).await.map_err(before_it)?;
+        let mut call = self.call(shard).await.map_err(not_done)?;
         let answer = loop {
             if call.server().life != life {
                 return Ok(None);
@@ -192,29 +235,30 @@ impl StreamServer {
             match call.run_on(Script::Collect, &keys, &arguments).await {
                 Err(Fault::Elsewhere(to)) => {
                     let bucket = Some(bucket(shard));
-                    call = self.redis.0.follow(&call, bucket, &to).await.map_err(before_it)?;
+                    call = self.redis.0.follow(&call, bucket, &to).await.map_err(not_done)?;
                 }
-                answer => break answer.map_err(while_it)?,
+                answer => break answer.map_err(perhaps_done)?,
             }
         };
-        read_collected(answer).ok_or(Fault::Odd).map_err(while_it).map(Some)
+        read_collected(answer).ok_or(Fault::Odd).map_err(perhaps_done).map(Some)
     }
 
-    /// How a shard stands.
+    /// How a shard stands, and whether it has kept the write of a `number`.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Journal`].
-    pub(crate) async fn look(&self, shard: u16, want: Seq) -> Result<Standing> {
-        let call = self.call(shard).await.map_err(before_it)?;
+    pub(crate) async fn look(&self, shard: u16, want: Seq, number: Number) -> Result<Standing> {
+        let call = self.call(shard).await.map_err(not_done)?;
         // As far as a number of Lua is exact.
-        let want = want.min(1 << 53).to_string().into_bytes();
+        let numbers = [want.min(1 << 53), u64::from(number.life), number.seq];
+        let arguments = |_| numbers.map(|number| number.to_string().into_bytes()).into();
         let keys = self.keys(shard, None);
         let (_, answer) =
-            self.run(call, shard, Script::Look, &keys, |_| vec![want.clone()]).await.map_err(while_it)?;
-        let (last, floor, writes, bytes, age) =
-            redis::from_redis_value(answer).map_err(|_| while_it(Fault::Odd))?;
-        Ok(Standing { last, floor, writes, bytes, age })
+            self.run(call, shard, Script::Look, &keys, arguments).await.map_err(perhaps_done)?;
+        let (last, floor, writes, bytes, age, is_kept) =
+            redis::from_redis_value(answer).map_err(|_| perhaps_done(Fault::Odd))?;
+        Ok(Standing { last, floor, writes, bytes, age, is_kept })
     }
 
     /// What waits for each of `places`: numbers and records, in their order. `None` where the server may know less than the
@@ -224,7 +268,8 @@ impl StreamServer {
     ///
     /// [`ErrorKind::Journal`], for those that it could not be found out of.
     pub(crate) async fn pending(&self, places: &[Place]) -> Vec<Result<Option<Numbered>>> {
-        join_all(places.iter().map(|place| async { self.pending_of(place).await.map_err(while_it) })).await
+        join_all(places.iter().map(|place| async { self.pending_of(place).await.map_err(perhaps_done) }))
+            .await
     }
 
     async fn pending_of(&self, place: &Place) -> Result<Option<Numbered>, Fault> {
@@ -269,20 +314,20 @@ impl StreamServer {
         shards: u16,
         replaces: bool,
     ) -> Result<(usize, usize, u16)> {
-        let call = self.call(0).await.map_err(before_it)?;
+        let call = self.call(0).await.map_err(not_done)?;
         let lease = u64::try_from(lease.as_micros()).unwrap_or(u64::MAX).min(1 << 52);
         let arguments = |_| {
             let numbers = [lease.to_string(), shards.to_string(), u8::from(replaces).to_string()];
             std::iter::once(format!("{id:016x}")).chain(numbers).map(String::into_bytes).collect()
         };
         let names = ["members", "shards"].map(|name| format!("{}{name}", self.prefix(0)));
-        let (_, answer) = self.run(call, 0, Script::Beat, &names, arguments).await.map_err(while_it)?;
-        redis::from_redis_value(answer).map_err(|_| while_it(Fault::Odd))
+        let (_, answer) = self.run(call, 0, Script::Beat, &names, arguments).await.map_err(perhaps_done)?;
+        redis::from_redis_value(answer).map_err(|_| perhaps_done(Fault::Odd))
     }
 
     async fn is_empty(&self, shards: u16) -> Result<bool> {
         for shard in 0..shards {
-            if self.look(shard, 0).await?.writes > 0 {
+            if self.look(shard, 0, Number::default()).await?.writes > 0 {
                 return Ok(false);
             }
         }
@@ -293,32 +338,16 @@ impl StreamServer {
         self.redis.0.call_within(bucket(shard), self.deadline).await
     }
 
-    /// Runs a script where all of `keys` are. While they are on their way from one node to another, one after the other, it
-    /// runs nowhere, and waits for that until its deadline.
+    /// Runs a script where all of `keys` are.
     async fn run(
         &self,
-        mut call: Call,
+        call: Call,
         shard: u16,
         script: Script,
         keys: &[String],
         arguments: impl Fn(u32) -> Vec<Vec<u8>>,
     ) -> Result<(Call, Answer), Fault> {
-        let keys: Vec<&[u8]> = keys.iter().map(String::as_bytes).collect();
-        loop {
-            let arguments = arguments(call.server().life);
-            let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
-            match call.run_on(script, &keys, &arguments).await {
-                Err(Fault::Elsewhere(to)) => {
-                    call = self.redis.0.follow(&call, Some(bucket(shard)), &to).await?;
-                }
-                Err(Fault::Parted) if call.left() > A_MOMENT => {
-                    let left = call.left() - A_MOMENT;
-                    time::timer(time::from_now(A_MOMENT)).map_err(|_| Fault::NoRuntime)?.await;
-                    call = self.redis.0.call_within(bucket(shard), left).await?;
-                }
-                answer => return Ok((call, answer?)),
-            }
-        }
+        run(&self.redis.0, call, shard, script, keys, arguments).await
     }
 
     /// What a script on a shard names: whatever it is about must be where the rest is.
@@ -334,48 +363,26 @@ impl StreamServer {
         format!("{}:journal:{{{}}}:", self.name, keys::bucket_name(bucket(shard)))
     }
 
-    /// Waits until enough servers have, in whatever way was asked for, what was sent on this connection.
-    async fn wait(&self, call: &mut Call, must_sync: bool) -> Result<()> {
-        // It must say that they are not enough while there is still somebody who hears it.
-        let patience = u64::try_from((call.left() * 3 / 4).as_millis()).unwrap_or(u64::MAX).max(1);
-        let enough = match (must_sync, self.replicas) {
-            (false, 0) => return Ok(()),
-            (false, replicas) => {
-                let mut wait = redis::cmd("WAIT");
-                wait.arg(replicas).arg(patience);
-                call.ask::<u64>(&wait).await.map(|have| have >= u64::from(replicas))
-            }
-            (true, replicas) => {
-                let mut wait = redis::cmd("WAITAOF");
-                wait.arg(1).arg(replicas).arg(patience);
-                let have = call.ask::<(u64, u64)>(&wait).await;
-                have.map(|(here, there)| here >= 1 && there >= u64::from(replicas))
-            }
-        };
-        match enough.map_err(while_it)? {
-            true => Ok(()),
-            false => Err(Error::new(
-                ErrorKind::Journal,
-                "Redis has the write, and did not get it to as many disks or replicas as it should within the deadline",
-            )
-            .with_outcome(Outcome::Unknown)),
-        }
-    }
-
-    /// Asks a server that is new, or in a new life, how it keeps what it is given; whether it has to be told to sync.
-    async fn is_fit(&self, mut call: Call) -> Result<(Call, bool)> {
+    /// Asks a server that is new, or in a new life, how it keeps what it is given; what it has to be asked for.
+    async fn is_fit(&self, mut call: Call) -> Result<(Call, Wish)> {
         let life = call.server().life;
         let known = self.fit.lock().get(&life).copied();
-        if let Some(must_sync) = known {
-            return Ok((call, must_sync));
+        if let Some(wish) = known {
+            return Ok((call, wish));
         }
-        let keeping = Keeping::ask(&mut call).await.map_err(before_it)?;
-        let must_sync = keeping.judge(self.durability).map_err(|why| {
+        let unfit = |why: String| {
             Error::new(ErrorKind::Journal, format!("this Redis cannot hold the journal: {why}"))
                 .with_outcome(Outcome::NotApplied)
-        })?;
-        self.fit.lock().insert(life, must_sync);
-        Ok((call, must_sync))
+        };
+        let keeping = Keeping::ask(&mut call).await.map_err(not_done)?;
+        let must_sync = keeping.judge(self.durability, self.deadline).map_err(unfit)?;
+        let wish = Wish { must_sync, replicas: self.replicas };
+        if let Some(command) = wish.is_forbidden(&mut call).await.map_err(not_done)? {
+            let right = command.to_lowercase();
+            return Err(unfit(format!("its user may not run `{command}`: grant it (in an ACL: `+{right}`)")));
+        }
+        self.fit.lock().insert(life, wish);
+        Ok((call, wish))
     }
 }
 
@@ -383,6 +390,34 @@ impl StreamServer {
 impl fmt::Debug for StreamServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StreamServer").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Runs a script where all of `keys` are. While they are on their way from one node to another, one after the other, it
+/// runs nowhere, and waits for that until its deadline.
+async fn run(
+    nodes: &Nodes,
+    mut call: Call,
+    shard: u16,
+    script: Script,
+    keys: &[String],
+    arguments: impl Fn(u32) -> Vec<Vec<u8>>,
+) -> Result<(Call, Answer), Fault> {
+    let keys: Vec<&[u8]> = keys.iter().map(String::as_bytes).collect();
+    loop {
+        let arguments = arguments(call.server().life);
+        let arguments: Vec<&[u8]> = arguments.iter().map(Vec::as_slice).collect();
+        match call.run_on(script, &keys, &arguments).await {
+            Err(Fault::Elsewhere(to)) => {
+                call = nodes.follow(&call, Some(bucket(shard)), &to).await?;
+            }
+            Err(Fault::Parted) if call.left() > A_MOMENT => {
+                let left = call.left() - A_MOMENT;
+                time::timer(time::from_now(A_MOMENT)).map_err(|_| Fault::NoRuntime)?.await;
+                call = nodes.call_within(bucket(shard), left).await?;
+            }
+            answer => return Ok((call, answer?)),
+        }
     }
 }
 
@@ -430,7 +465,7 @@ impl Keeping {
     }
 
     /// Whether it has to be told to sync; or why it will not do.
-    fn judge(&self, wanted: Durability) -> Result<bool, String> {
+    fn judge(&self, wanted: Durability, deadline: Duration) -> Result<bool, String> {
         if self.eviction.starts_with("allkeys") {
             return Err(format!(
                 "its `maxmemory-policy` is `{}`, which drops what waits when memory is short: give the journal a server of \
@@ -447,6 +482,13 @@ impl Keeping {
         match (wanted, self.fsync.as_deref()) {
             (Durability::Memory, _) => Ok(false),
             (Durability::Always, Some("always")) if !self.pauses_on_rewrite => Ok(false),
+            (Durability::Always | Durability::EverySecond, Some("no")) => {
+                Err("its `appendfsync` is `no`: nobody says when it syncs; set it to `always`".to_owned())
+            }
+            (Durability::Always, _) if can_be_told && deadline < TWO_SYNCS => Err(format!(
+                "it syncs about once a second, each write has to wait for that, and its `deadline` of {deadline:?} is shorter \
+                 than that may take: set `appendfsync always`, or give the stream a `deadline(...)` of {TWO_SYNCS:?} or more"
+            )),
             (Durability::Always, _) if can_be_told => Ok(true),
             (Durability::Always, Some("always")) => Err(
                 "its `no-appendfsync-on-rewrite` is `yes`: while it rewrites its file it does not sync; set it to `no`"
@@ -456,9 +498,6 @@ impl Keeping {
                 "its `appendfsync` is `{fsync}`, which loses writes that have been answered: set it to `always`, or say \
                  `durability(Durability::EverySecond)`"
             )),
-            (Durability::EverySecond, Some("no")) => {
-                Err("its `appendfsync` is `no`: nobody says when it syncs; set it to `everysec` or `always`".to_owned())
-            }
             (Durability::EverySecond, Some(_)) => Ok(false),
             (_, None) => Err(
                 "it does not say how it syncs: let its user run `CONFIG GET` (in an ACL: `+config|get`)".to_owned(),
@@ -486,19 +525,18 @@ fn other_shards(wanted: u16, known: u16) -> Error {
     Error::new(ErrorKind::Settings, what).with_outcome(Outcome::NotApplied)
 }
 
-/// Nothing has been sent.
-fn before_it(fault: Fault) -> Error {
+/// Of what failed before anything was asked to change.
+fn not_done(fault: Fault) -> Error {
     failed(fault, Outcome::NotApplied)
 }
 
-/// The server may have done it.
-fn while_it(fault: Fault) -> Error {
+/// Of what failed while a script was asked for: the server may have run it.
+fn perhaps_done(fault: Fault) -> Error {
     let outcome = match &fault {
         Fault::Late | Fault::Lost | Fault::Odd => Outcome::Unknown,
-        // Said before a script begins; of any other error nobody knows how far it had come.
-        Fault::Refused(code)
-            if !["OOM", "MISCONF", "NOPERM", "NOREPLICAS", "READONLY"].contains(&code.as_str()) =>
-        {
+        // Said before a script has written anything; of any other error nobody knows how far it had come. Rights are looked
+        // at for each command that it runs.
+        Fault::Refused(code) if !["OOM", "MISCONF", "NOREPLICAS", "READONLY"].contains(&code.as_str()) => {
             Outcome::Unknown
         }
         _ => Outcome::NotApplied,
@@ -602,27 +640,42 @@ mod tests {
 
     #[test]
     fn a_durability_that_the_server_does_not_have_is_refused() {
-        assert_eq!(keeping(Some("always")).judge(Durability::Always), Ok(false));
-        assert!(keeping(Some("everysec")).judge(Durability::Always).unwrap_err().contains("appendfsync"));
-        assert_eq!(keeping(Some("everysec")).judge(Durability::EverySecond), Ok(false));
-        assert!(keeping(Some("no")).judge(Durability::EverySecond).is_err());
-        assert!(keeping(None).judge(Durability::Always).unwrap_err().contains("CONFIG GET"));
+        assert_eq!(keeping(Some("always")).judge(Durability::Always, TWO_SYNCS), Ok(false));
+        assert!(
+            keeping(Some("everysec"))
+                .judge(Durability::Always, TWO_SYNCS)
+                .unwrap_err()
+                .contains("appendfsync")
+        );
+        assert_eq!(keeping(Some("everysec")).judge(Durability::EverySecond, TWO_SYNCS), Ok(false));
+        assert!(keeping(Some("no")).judge(Durability::EverySecond, TWO_SYNCS).is_err());
+        assert!(keeping(None).judge(Durability::Always, TWO_SYNCS).unwrap_err().contains("CONFIG GET"));
         let no_file = Keeping { append_only: false, ..keeping(Some("always")) };
-        assert!(no_file.judge(Durability::Always).unwrap_err().contains("appendonly"));
-        assert!(no_file.judge(Durability::EverySecond).is_err());
-        assert_eq!(no_file.judge(Durability::Memory), Ok(false));
+        assert!(no_file.judge(Durability::Always, TWO_SYNCS).unwrap_err().contains("appendonly"));
+        assert!(no_file.judge(Durability::EverySecond, TWO_SYNCS).is_err());
+        assert_eq!(no_file.judge(Durability::Memory, TWO_SYNCS), Ok(false));
         let pauses = Keeping { pauses_on_rewrite: true, ..keeping(Some("always")) };
-        assert!(pauses.judge(Durability::Always).is_err());
+        assert!(pauses.judge(Durability::Always, TWO_SYNCS).is_err());
         let evicts = Keeping { eviction: "allkeys-lru".to_owned(), ..keeping(Some("always")) };
-        assert!(evicts.judge(Durability::Memory).unwrap_err().contains("noeviction"));
+        assert!(evicts.judge(Durability::Memory, TWO_SYNCS).unwrap_err().contains("noeviction"));
     }
 
     #[test]
     fn a_server_that_can_be_told_to_sync_is() {
         let newer = |fsync| Keeping { version: (7, 2), ..keeping(fsync) };
-        assert_eq!(newer(Some("everysec")).judge(Durability::Always), Ok(true));
-        assert_eq!(newer(None).judge(Durability::Always), Ok(true));
-        assert_eq!(newer(Some("always")).judge(Durability::Always), Ok(false));
+        assert_eq!(newer(Some("everysec")).judge(Durability::Always, TWO_SYNCS), Ok(true));
+        assert_eq!(newer(None).judge(Durability::Always, TWO_SYNCS), Ok(true));
+        assert_eq!(newer(Some("always")).judge(Durability::Always, TWO_SYNCS), Ok(false));
+        let never = newer(Some("no")).judge(Durability::Always, TWO_SYNCS).unwrap_err();
+        assert!(never.contains("`appendfsync` is `no`"), "{never}");
+    }
+
+    #[test]
+    fn a_deadline_that_is_over_before_the_server_syncs_is_refused() {
+        let newer = Keeping { version: (7, 2), ..keeping(Some("everysec")) };
+        let hasty = newer.judge(Durability::Always, Duration::from_secs(1)).unwrap_err();
+        assert!(hasty.contains("`deadline(...)`") && hasty.contains("`appendfsync always`"), "{hasty}");
+        assert_eq!(newer.judge(Durability::EverySecond, Duration::from_secs(1)), Ok(false));
     }
 
     #[test]

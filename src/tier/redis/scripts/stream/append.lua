@@ -15,10 +15,12 @@ if waiting > 0 and not (
   return {'full'}
 end
 local number = next_number(seen)
-if ARGV[3] == '1' then
-  redis.call('DEL', PENDING .. key)
-end
+-- It comes before what it replaces goes: while a slot is on its way to another node a key that has gone cannot be made anew,
+-- and what a script has done until then stays.
 redis.call('RPUSH', PENDING .. key, text(number))
+if ARGV[3] == '1' then
+  redis.call('LTRIM', PENDING .. key, -1, -1)
+end
 add(number, key, record, false)
 redis.call('HSET', META, 'last', text(last), 'bytes', text(bytes + #record))
 return {'at', text(number), text(boundary), waiting + 1}

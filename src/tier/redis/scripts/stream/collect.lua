@@ -22,22 +22,39 @@ elseif is_foreign then
   done, doubtful = math.max(floor, met_upto), math.max(floor, boundary)
 end
 local lost_its_end = (is_new_life or is_foreign) and math.max(floor, boundary) < offset
-local moved = 0
+local moved = {}
 if done < offset and #redis.call('XRANGE', LOG, text(done + 1), text(offset), 'COUNT', 1) > 0 then
-  for _, entry in ipairs(redis.call('XRANGE', LOG, text(done + 1), '+')) do
-    local number, key, record = number_of(entry[1]), entry[2][2], entry[2][4]
-    local new, is_doubtful = next_number(offset), entry[2][6] == '1' or number <= math.min(doubtful, offset)
-    if leave(key, number) and not is_doubtful then
-      redis.call('RPUSH', PENDING .. key, text(new))
+  moved = redis.call('XRANGE', LOG, text(done + 1), '+')
+  moved_above, moved_upto = done, number_of(moved[#moved][1])
+end
+-- The store has all of these.
+local settled = redis.call('XRANGE', LOG, '-', text(math.min(done, offset)))
+
+-- What has gone to another node ends the script here, before it has changed anything: what is done until then would stay.
+local seen = {}
+for _, entries in ipairs({moved, settled}) do
+  for _, entry in ipairs(entries) do
+    local key = entry[2][2]
+    if not seen[key] then
+      seen[key] = redis.call('LRANGE', PENDING .. key, 0, 0)
     end
-    redis.call('XDEL', LOG, entry[1])
-    add(new, key, record, is_doubtful)
-    moved = moved + 1
   end
 end
 
--- The store has all up to the offset.
-for _, entry in ipairs(redis.call('XRANGE', LOG, '-', text(offset))) do
+for _, entry in ipairs(moved) do
+  local number, key, record = number_of(entry[1]), entry[2][2], entry[2][4]
+  local new, is_doubtful = next_number(offset), entry[2][6] == '1' or number <= math.min(doubtful, offset)
+  -- The new number comes before the old one goes, or there would be no list in between.
+  if not is_doubtful then
+    redis.call('RPUSH', PENDING .. key, text(new))
+  end
+  if not leave(key, number) and not is_doubtful then
+    leave(key, new)
+  end
+  redis.call('XDEL', LOG, entry[1])
+  add(new, key, record, is_doubtful)
+end
+for _, entry in ipairs(settled) do
   leave(entry[2][2], number_of(entry[1]))
   bytes = bytes - #entry[2][4]
 end
@@ -45,7 +62,7 @@ redis.call('XTRIM', LOG, 'MINID', text(offset + 1))
 floor, last = math.max(floor, offset), math.max(last, offset)
 save()
 
-local found = {lost_its_end and 1 or 0, moved, text(boundary)}
+local found = {lost_its_end and 1 or 0, #moved, text(boundary)}
 local first = oldest()
 if not first then
   return {'nothing', found}

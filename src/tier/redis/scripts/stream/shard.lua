@@ -14,7 +14,8 @@ end
 
 local meta = {}
 do
-  local names = {'last', 'life', 'boundary', 'met', 'met_upto', 'epoch', 'floor', 'wanted', 'bytes'}
+  local names = {'last', 'life', 'boundary', 'met', 'met_upto', 'epoch', 'floor', 'wanted', 'bytes',
+    'ends', 'moved_above', 'moved_upto'}
   local values = redis.call('HMGET', META, unpack(names))
   for index, name in ipairs(names) do
     meta[name] = values[index]
@@ -22,11 +23,39 @@ do
 end
 local last, boundary, floor = tonumber(meta.last or 0), tonumber(meta.boundary or 0), tonumber(meta.floor or 0)
 local bytes, epoch, wanted = tonumber(meta.bytes or 0), tonumber(meta.epoch or 0), tonumber(meta.wanted or 0)
+local ends, moved_above, moved_upto = meta.ends or '', tonumber(meta.moved_above or 0), tonumber(meta.moved_upto or 0)
 local life, met, met_upto = meta.life, meta.met == '1', tonumber(meta.met_upto or 0)
+
+-- The last number of a life that has ended; nothing, if that is not known here.
+local function end_of(ended)
+  for of, number in string.gmatch(ends, '(%d+):(%d+)') do
+    if of == ended then
+      return tonumber(number)
+    end
+  end
+end
+
+local LIVES = 8
+local function note_end(ended)
+  local known = {}
+  for of, number in string.gmatch(ends, '(%d+):(%d+)') do
+    if of ~= ended then
+      known[#known + 1] = of .. ':' .. number
+    end
+  end
+  known[#known + 1] = ended .. ':' .. text(last)
+  while #known > LIVES do
+    table.remove(known, 1)
+  end
+  ends = table.concat(known, ' ')
+end
 
 local function note_life(now_in)
   if life == now_in then
     return
+  end
+  if life then
+    note_end(life)
   end
   boundary = last
   if met or not life then
@@ -58,8 +87,20 @@ local function leave(key, number)
   return redis.call('LREM', PENDING .. key, 1, text(number)) == 1
 end
 
+-- Only what has changed: who owns a shard in which nothing happens asks many times a second, and what is written, even if it
+-- is the same, goes to the disk and to the replicas.
 local function save()
-  redis.call('HSET', META, 'last', text(last), 'boundary', text(boundary), 'floor', text(floor), 'bytes', text(bytes),
-    'epoch', text(epoch), 'wanted', text(wanted), 'life', life, 'met', met and '1' or '0', 'met_upto',
-    text(met_upto))
+  local now_is = {last = text(last), boundary = text(boundary), floor = text(floor), bytes = text(bytes), epoch = text(epoch),
+    wanted = text(wanted), life = life, met = met and '1' or '0', met_upto = text(met_upto),
+    ends = ends, moved_above = text(moved_above), moved_upto = text(moved_upto)}
+  local changed = {}
+  for name, value in pairs(now_is) do
+    if meta[name] ~= value then
+      changed[#changed + 1] = name
+      changed[#changed + 1] = value
+    end
+  end
+  if #changed > 0 then
+    redis.call('HSET', META, unpack(changed))
+  end
 end
