@@ -45,7 +45,7 @@ CHECKS=(
     "features|the library builds with no feature, and with each alone, and no lint complains"
     "debug|all tests of the workspace, documentation examples too, unoptimised"
     "deployments|those Redis tests of which it makes another matter, on a cluster of three primaries and three replicas, and over RESP3"
-    "release|all tests of the library, optimised"
+    "release|the library'"'"'s tests of races, promises and cost once more, optimised"
     "schedules|random schedules of flights, fence and turns, 300,000 of them"
     "examples|every examples/*.rs runs"
     "blog|the blog runs a small job, another one on Redis, and refuses a flag it does not know"
@@ -150,11 +150,13 @@ redis_tests() {
     cargo test --workspace --all-features --test redis -- "${@/%/::}" --skip partly_away::
 }
 
-# Both debug and release, since optimising compilers have been wrong about correct code. What does not depend on how the
-# program was built is done less often than above: when processes are killed, and how long they are in trouble. Examples in
-# the documentation are for readers, and were run above.
+# Both debug and release, since optimising compilers have been wrong about correct code. Each program takes a minute to
+# optimise: those are left out in which it does not matter how they were built, such as explorers of pure steps, kills of
+# whole processes, files that are read, and texts.
 check_release() {
-    LARDER_TEST_ROUNDS=30 LARDER_TEST_SECONDS=5 cargo test --release --package larder --all-features --lib --tests
+    LARDER_TEST_ROUNDS=30 LARDER_TEST_SECONDS=5 cargo test --release --package larder --all-features --lib \
+        --test cache --test write_behind --test redis --test redis_stampede --test in_step \
+        --test hit_allocates_nothing --test copies_reuse_room --test future_size
 }
 
 # A build of its own, with other locks, in a folder of its own.
