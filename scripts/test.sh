@@ -45,7 +45,7 @@ CHECKS=(
     "features|the library builds with no feature, and with each alone, and no lint complains"
     "debug|all tests of the workspace, documentation examples too, unoptimised"
     "deployments|those Redis tests of which it makes another matter, on a cluster of three primaries and three replicas, and over RESP3"
-    "release|the library'"'"'s tests of races, promises and cost once more, optimised"
+    "release|the library's tests of races, promises and cost once more, optimised"
     "schedules|random schedules of flights, fence and turns, 300,000 of them"
     "examples|every examples/*.rs runs"
     "blog|the blog runs a small job, another one on Redis, and refuses a flag it does not know"
