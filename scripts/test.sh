@@ -36,7 +36,7 @@ CARGO_TOOLS=(
 # name | what it checks; each is a function check_NAME below
 CHECKS=(
     "format|the code is formatted by rustfmt"
-    "clippy|no lint complains, with all features"
+    "clippy|no lint complains, with all features; benchmarks and examples compile"
     "docs|the documentation builds without a warning"
     "house|src keeps its floors and habits (tests/house)"
     "tree|the default features bring few crates, and none that needs a newer Rust (tests/tree)"
@@ -50,9 +50,8 @@ CHECKS=(
     "examples|every examples/*.rs runs"
     "blog|the blog runs a small job, another one on Redis, and refuses a flag it does not know"
     "shortener|the URL shortener runs a small job, on Redis, with a kill in the middle, and refuses a flag it does not know"
-    "benches|the benchmarks compile"
 )
-SLOW="release benches"
+SLOW="release"
 
 usage() {
     cat <<'TEXT'
@@ -62,7 +61,7 @@ Runs the checks named, or all of them, and stops at the first that fails.
 Says what it needs, and installs what is missing.
 
   --no-install  install nothing: stop, and name what is missing
-  --quick       leave out the slow checks: release, benches
+  --quick       leave out the slow check: release
   --help        print this
 
 Checks, in their order:
@@ -191,12 +190,6 @@ refuses_a_wrong_flag() {
         die "$1 took a flag that it does not know"
     fi
     [[ $said == *--no-such-flag* ]] || die "$1 does not say which flag it refuses: $said"
-}
-
-# Built as the release tests were. Figures are taken from a build that is optimised across crates, which takes minutes.
-check_benches() {
-    CARGO_PROFILE_BENCH_LTO=off CARGO_PROFILE_BENCH_CODEGEN_UNITS=16 CARGO_PROFILE_BENCH_DEBUG=false \
-        cargo bench --all-features --no-run
 }
 
 # What jq makes of the library's part of `cargo metadata`.
