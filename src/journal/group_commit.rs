@@ -69,7 +69,7 @@ impl GroupCommit {
         let (orders, received) = channel();
         let thread = thread::Builder::new().name("larder-log".to_owned());
         thread
-            .spawn(move || Writer::new(log).serve(&received))
+            .spawn(move || Writer::new(log).serve(received))
             .map_err(|error| Doing::Start.failed(&error))?;
         Ok(Self { orders })
     }
@@ -187,9 +187,9 @@ impl<D: Disk> Writer<D> {
     }
 
     /// Carries orders out, one batch of records at a time, until it is closed or nobody can give any more.
-    fn serve(mut self, orders: &Receiver<Order>) {
+    fn serve(mut self, orders: Receiver<Order>) {
         let mut left_over = None;
-        while let Some(order) = left_over.take().or_else(|| self.wait(orders)) {
+        while let Some(order) = left_over.take().or_else(|| self.wait(&orders)) {
             match order {
                 Order::Append(first) => {
                     let batch = Batch::gather(first, || orders.try_recv().ok());
@@ -203,6 +203,8 @@ impl<D: Disk> Writer<D> {
                 Order::Close { done } => {
                     self.end();
                     orders.try_iter().for_each(Order::refuse);
+                    // First: what is given from now on is refused by whoever gives it, and does not end here unanswered.
+                    drop(orders);
                     let _ = done.send(());
                     return;
                 }
