@@ -256,8 +256,8 @@ impl<K: Key, V: Value> Builder<K, V> {
     /// Counted are the keys of which a load or a write of this process has had a copy kept, each until the copy's life
     /// ends or it is dropped; one that a tier has evicted counts until then. Each process counts for itself: in a
     /// shared tier a tenant has so many copies from each of them at the most. What other processes have kept there, and
-    /// a tier of this one takes over, is not counted, and leaves after the [`local_ttl`](Self::local_ttl), or with [`coherence`](Self::coherence) at its own end. It takes some
-    /// 40 bytes for each copy.
+    /// a tier of this one takes over, is not counted, and leaves after the [`local_ttl`](Self::local_ttl), or with
+    /// [`coherence`](Self::coherence) at its own end. It takes some 40 bytes for each copy.
     pub fn tenant_quota(self, copies: usize) -> Self
     where
         K: OfTenant,

@@ -327,8 +327,8 @@ impl Clocks {
         Self { steady: Instant::now(), wall: time::since_1970() }
     }
 
-    /// Whether one of them has gone on for longer than the other by more than half of `bound`, and [`PATIENCE`], since the last time: nobody knows for
-    /// how long nothing was heard.
+    /// Whether one of them has gone on for longer than the other by more than half of `bound`, and [`PATIENCE`], since the last
+    /// time: nobody knows for how long nothing was heard.
     fn have_parted(&mut self, bound: Duration) -> bool {
         let last = std::mem::replace(self, Self::now());
         let steady = self.steady - last.steady;
