@@ -9,8 +9,8 @@ use redis::Value as Answer;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 
-use super::Namespace;
 use super::again::until_done;
+use super::{Namespace, TOGETHER};
 use crate::bounds::Value;
 use crate::codec::{CacheKey, Codec};
 use crate::error::Result;
@@ -107,16 +107,13 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
     }
 
     async fn drop_matching_on(&self, server: Arc<Lanes>, pattern: &str) -> Result<(), Fault> {
-        let hold_off = self.hold_off();
         let mut cursor = 0_u64;
         loop {
             let mut call = self.redis.0.call_to(Arc::clone(&server)).await?;
             let scan =
                 redis::cmd("SCAN").arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(1_000).to_owned();
             let (next, names): (u64, Vec<Vec<u8>>) = call.ask(&scan).await?;
-            let drops =
-                names.iter().map(|name| invalidate(&self.redis, Ok(call.clone()), name, &hold_off, false));
-            let dropped: Result<Vec<_>, _> = join_all(drops).await.into_iter().collect();
+            let dropped = self.drop_names(&call, &names).await;
             // Not once all are dropped: that can take minutes, and whoever drops them may not live to see it.
             let buckets: BTreeSet<Bucket> = names.iter().filter_map(|name| keys::bucket_of(name)).collect();
             self.tell_of(buckets.into_iter()).await?;
@@ -126,6 +123,17 @@ impl<V: Value, C: Codec<V>> Namespace<V, C> {
                 return Ok(());
             }
         }
+    }
+
+    async fn drop_names(&self, call: &Call, names: &[Vec<u8>]) -> Result<(), Fault> {
+        let hold_off = self.hold_off();
+        for names in names.chunks(TOGETHER) {
+            let _turn = self.redis.0.turn(names.len()).await;
+            let drops =
+                names.iter().map(|name| invalidate(&self.redis, Ok(call.clone()), name, &hold_off, false));
+            join_all(drops).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        }
+        Ok(())
     }
 }
 
