@@ -151,10 +151,11 @@ redis_tests() {
 
 # Both debug and release, since optimising compilers have been wrong about correct code. Programs take minutes to optimise, and
 # those are left out in which it hardly matters how they were built: explorers of pure steps, kills of whole processes, texts,
-# and `redis`, the largest of all, in the place of which a stampede and memories in step have the tier at its hardest.
+# `cache` with its dozens of types, and `redis`, in the place of which a stampede and memories in step have the tier at its
+# hardest.
 check_release() {
     LARDER_TEST_ROUNDS=30 LARDER_TEST_SECONDS=5 cargo test --release --package larder --all-features --lib \
-        --test cache --test write_behind --test redis_stampede --test in_step \
+        --test races --test write_behind --test redis_stampede --test in_step \
         --test hit_allocates_nothing --test copies_reuse_room --test future_size
 }
 
