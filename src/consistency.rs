@@ -7,8 +7,9 @@ pub enum Consistency {
     /// A read that begins after a write has been answered sees that write or a later one; where this process keeps copies
     /// above a shared tier, a write of another process at the latest when
     /// [`local_ttl`](crate::Builder::local_ttl), or the bound of [`coherence`](crate::Builder::coherence), is over. Between
-    /// its commit and its answer, a write may be seen by some and not by others. A writer that dies in between leaves the old copy until its ttl ends. Costs a shared tier one round
-    /// trip a write, or two where the write also replaces the copy.
+    /// its commit and its answer, a write may be seen by some and not by others. A writer that dies in between leaves the
+    /// old copy until its ttl ends. Costs a shared tier one round trip a write, or two where the write also replaces the
+    /// copy.
     #[default]
     NoStaleSet,
     /// A read sees what the store has at some moment while it reads: reads and writes of a key are linearizable. Every
